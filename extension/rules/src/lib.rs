@@ -1,0 +1,1 @@
+//! The decisions of goahead: pure functions over facts, shared by the extension and the service.

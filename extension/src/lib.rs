@@ -1,0 +1,2 @@
+//! The goahead extension.
+::pgrx::pg_module_magic!(name, version);

@@ -1,0 +1,2 @@
+//! The goahead binary.
+fn main() {}
