@@ -1,2 +1,29 @@
-//! The goahead binary.
-fn main() {}
+//! One binary that carries HTTP to the `goahead` functions of a PostgreSQL database, and runs what a database must not run.
+//!
+//! The floors, from the top: `main` > `commands` > `api` > `db`, `program`. Nothing imports upward.
+
+mod api;
+mod cli;
+mod commands;
+mod db;
+mod legacy;
+mod logging;
+mod metrics;
+mod peer;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments = match legacy::translate(std::env::args_os()) {
+        legacy::Translation::Run(arguments) => arguments,
+        legacy::Translation::Print(text) => {
+            print!("{text}");
+            return ExitCode::SUCCESS;
+        }
+        legacy::Translation::Misuse(text) => {
+            eprint!("{text}");
+            return ExitCode::from(2);
+        }
+    };
+    cli::run(arguments)
+}

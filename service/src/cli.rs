@@ -1,0 +1,59 @@
+//! The command line: parses the arguments and calls exactly one command.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::commands::{self, Failure};
+use crate::logging;
+
+const EXAMPLES: &str = "\
+Examples:
+  goahead serve                                  a service with its own private PostgreSQL
+  goahead serve --database-url postgres://db/ops a service over a database of yours
+  goahead clusters import /etc/goahead/conf.d/*.yml
+  goahead status --watch
+  goahead rollout web --reason 'new kernel'
+
+Exit codes: 0 success, 1 refusal or failure, 2 wrong usage.
+`goahead COMMAND --help` explains a command, `goahead man` prints the manual.";
+
+/// Who may restart now: a fleet coordinates itself in PostgreSQL.
+#[derive(Debug, Parser)]
+#[command(name = "goahead", version, about, after_help = EXAMPLES, max_term_width = 100, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(flatten)]
+    logging: logging::Options,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What a user can run.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print a completion script for a shell
+    Completions(commands::completions::Args),
+    /// Print the manual page, or write one page per command to a directory
+    Man(commands::man::Args),
+}
+
+/// Runs the command named by `arguments` (the program's name first) and gives the exit code of the process.
+pub fn run(arguments: Vec<OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nothing is left to tell the user when even this cannot be printed.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let outcome = match cli.command {
+        Command::Completions(args) => commands::completions::run(&args, Cli::command()),
+        Command::Man(args) => commands::man::run(&args, Cli::command()),
+    };
+    outcome.unwrap_or_else(|failure: Failure| {
+        eprintln!("goahead: {failure}");
+        ExitCode::from(1)
+    })
+}

@@ -1,0 +1,371 @@
+//! The command lines of the programs this binary replaces: recognised by the name it is called under, read in the
+//! syntax of Go's `flag` package (`-x`, `--x`, `-x v`, `-x=v`) and translated into this program's own.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt::Write as _;
+use std::path::Path;
+
+/// What became of the arguments.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Translation {
+    /// Arguments for this program's own parser, the program's name first
+    Run(Vec<OsString>),
+    /// Text for standard output; then exit code 0
+    Print(String),
+    /// Text for standard error; then exit code 2
+    Misuse(String),
+}
+
+/// One flag of a replaced program.
+struct Flag {
+    name: &'static str,
+    /// None: a switch. Some: takes a value, shown under this name in the usage text
+    value: Option<&'static str>,
+    help: &'static str,
+    /// The same flag of this program
+    ours: &'static str,
+    /// What it is when it is not given
+    default: Option<&'static str>,
+}
+
+/// A replaced program.
+struct Program {
+    name: &'static str,
+    /// The words of this program's command line that stand for it
+    ours: &'static [&'static str],
+    flags: &'static [Flag],
+}
+
+/// goahead's server: no subcommand.
+const SERVER: Program = Program {
+    name: "goahead",
+    ours: &["goahead", "serve"],
+    flags: &[
+        Flag {
+            name: "config",
+            value: Some("string"),
+            help: "which config file to use",
+            ours: "--config",
+            default: Some("/etc/goahead/config.yml"),
+        },
+        Flag {
+            name: "debug",
+            value: None,
+            help: "log debug output, defaults to false",
+            ours: "--debug",
+            default: None,
+        },
+        VERSION,
+    ],
+};
+
+/// goahead_client.
+const CLIENT: Program = Program {
+    name: "goahead_client",
+    ours: &["goahead", "client", "--legacy-output"],
+    flags: &[
+        Flag {
+            name: "config",
+            value: Some("string"),
+            help: "which config file to use",
+            ours: "--config",
+            default: Some("/etc/goahead/client.yml"),
+        },
+        Flag {
+            name: "debug",
+            value: None,
+            help: "log debug output, defaults to false",
+            ours: "--debug",
+            default: None,
+        },
+        Flag {
+            name: "disabled",
+            value: Some("string"),
+            help: "file to check if goahead run should be skipped",
+            ours: "--disabled",
+            default: Some("/etc/goahead/disabled"),
+        },
+        Flag {
+            name: "dry-run",
+            value: None,
+            help: "ask, but run no hook (an addition of this program)",
+            ours: "--dry-run",
+            default: None,
+        },
+        VERSION,
+    ],
+};
+
+const VERSION: Flag = Flag {
+    name: "version",
+    value: None,
+    help: "show build time and version number",
+    ours: "",
+    default: None,
+};
+
+/// Translates the arguments of this process, its name first. Arguments that are none of a replaced program's pass as they are.
+pub fn translate(arguments: impl IntoIterator<Item = OsString>) -> Translation {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let called_as = arguments
+        .first()
+        .map(Path::new)
+        .and_then(Path::file_name)
+        .unwrap_or_default();
+    let rest = arguments.get(1..).unwrap_or_default();
+    if called_as == OsStr::new(CLIENT.name) {
+        return CLIENT.translate(rest);
+    }
+    // The original server has flags only; this program's own command line has a command, or asks for help.
+    if let Ok(Parsed::Given { flags, rest: [] }) = SERVER.parse(rest)
+        && !flags.is_empty()
+    {
+        return SERVER.translate(rest);
+    }
+    Translation::Run(arguments)
+}
+
+/// What Go's flag package makes of a command line.
+#[derive(Debug)]
+enum Parsed<'a> {
+    Help,
+    Given {
+        /// Name and value; the value of a switch is "true" or "false"
+        flags: Vec<(&'static str, OsString)>,
+        /// What follows the flags; the replaced programs ignore it
+        rest: &'a [OsString],
+    },
+}
+
+impl Program {
+    fn translate(&self, arguments: &[OsString]) -> Translation {
+        let given = match self.parse(arguments) {
+            Ok(Parsed::Given { flags, .. }) => flags,
+            // Go's flag package prints its usage to standard error and succeeds; a pager wants standard output.
+            Ok(Parsed::Help) => return Translation::Print(self.usage()),
+            Err(complaint) => return Translation::Misuse(format!("{complaint}\n{}", self.usage())),
+        };
+        let last = |name: &str| {
+            given
+                .iter()
+                .rev()
+                .find(|(flag, _)| *flag == name)
+                .map(|(_, value)| value.clone())
+        };
+        if last("version").is_some_and(|value| value == "true") {
+            return Translation::Print(format!(
+                "{} version {}\n",
+                self.name,
+                env!("CARGO_PKG_VERSION")
+            ));
+        }
+        let mut ours: Vec<OsString> = self.ours.iter().map(OsString::from).collect();
+        for flag in self.flags {
+            let value = last(flag.name).or_else(|| flag.default.map(OsString::from));
+            match (flag.value, value) {
+                (Some(_), Some(value)) => {
+                    // One word, so that a value that begins with a dash stays a value.
+                    let mut word = OsString::from(format!("{}=", flag.ours));
+                    word.push(value);
+                    ours.push(word);
+                }
+                (None, Some(value)) if value == "true" => ours.push(flag.ours.into()),
+                _ => {}
+            }
+        }
+        Translation::Run(ours)
+    }
+
+    /// Source: the documentation of Go's package `flag`, "Command line flag syntax".
+    fn parse<'a>(&self, mut arguments: &'a [OsString]) -> Result<Parsed<'a>, String> {
+        let mut flags = Vec::new();
+        while let Some((first, rest)) = arguments.split_first() {
+            // A flag's name is ASCII, so a word that is not UTF-8 up to its value is none of ours.
+            let word = first.to_string_lossy();
+            let Some(text) = word.strip_prefix('-').filter(|text| !text.is_empty()) else {
+                break;
+            };
+            arguments = rest;
+            let text = text.strip_prefix('-').unwrap_or(text);
+            if text.is_empty() {
+                break;
+            }
+            if text.starts_with(['-', '=']) {
+                return Err(format!("bad flag syntax: {word}"));
+            }
+            let (name, value) = match text.split_once('=') {
+                Some((name, value)) => (name, Some(value)),
+                None => (text, None),
+            };
+            let Some(flag) = self.flags.iter().find(|flag| flag.name == name) else {
+                if matches!(name, "help" | "h") {
+                    return Ok(Parsed::Help);
+                }
+                return Err(format!("flag provided but not defined: -{name}"));
+            };
+            let value = match (flag.value, value) {
+                (None, None) => "true".into(),
+                (None, Some(value)) => match value {
+                    "1" | "t" | "T" | "true" | "TRUE" | "True" => "true".into(),
+                    "0" | "f" | "F" | "false" | "FALSE" | "False" => "false".into(),
+                    _ => {
+                        return Err(format!(
+                            "invalid boolean value {value:?} for -{name}: parse error"
+                        ));
+                    }
+                },
+                (Some(_), Some(value)) => value.into(),
+                (Some(_), None) => {
+                    let Some((value, rest)) = arguments.split_first() else {
+                        return Err(format!("flag needs an argument: -{name}"));
+                    };
+                    arguments = rest;
+                    value.clone()
+                }
+            };
+            flags.push((flag.name, value));
+        }
+        Ok(Parsed::Given {
+            flags,
+            rest: arguments,
+        })
+    }
+
+    /// The usage text, laid out as Go's flag package does.
+    fn usage(&self) -> String {
+        let mut text = format!("Usage of {}:\n", self.name);
+        for flag in self.flags {
+            let default = flag
+                .default
+                .map(|value| format!(" (default {value:?})"))
+                .unwrap_or_default();
+            let value = flag
+                .value
+                .map(|value| format!(" {value}"))
+                .unwrap_or_default();
+            // Writing to a String cannot fail.
+            let _ = writeln!(
+                text,
+                "  -{}{value}\n    \t{}{default}",
+                flag.name, flag.help
+            );
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(words: &[&str]) -> Translation {
+        translate(words.iter().map(OsString::from))
+    }
+
+    fn ours(words: &[&str]) -> Translation {
+        Translation::Run(words.iter().map(OsString::from).collect())
+    }
+
+    #[test]
+    fn the_client_takes_gos_four_ways_to_write_a_flag() {
+        let wanted = ours(&[
+            "goahead",
+            "client",
+            "--legacy-output",
+            "--config=/tmp/c.yml",
+            "--debug",
+            "--disabled=/etc/goahead/disabled",
+        ]);
+        for words in [
+            &["/usr/bin/goahead_client", "-config", "/tmp/c.yml", "-debug"][..],
+            &["goahead_client", "--config", "/tmp/c.yml", "--debug"],
+            &["goahead_client", "-debug=true", "-config=/tmp/c.yml"],
+            &[
+                "goahead_client",
+                "--debug=1",
+                "--config=/tmp/c.yml",
+                "--",
+                "-nonsense",
+            ],
+        ] {
+            assert_eq!(run(words), wanted, "{words:?}");
+        }
+    }
+
+    #[test]
+    fn defaults_are_the_original_s() {
+        assert_eq!(
+            run(&["goahead_client", "-debug=false"]),
+            ours(&[
+                "goahead",
+                "client",
+                "--legacy-output",
+                "--config=/etc/goahead/client.yml",
+                "--disabled=/etc/goahead/disabled"
+            ])
+        );
+    }
+
+    #[test]
+    fn misuse_is_told_in_gos_words() {
+        for (words, complaint) in [
+            (
+                &["goahead_client", "-nope"][..],
+                "flag provided but not defined: -nope",
+            ),
+            (
+                &["goahead_client", "-config"],
+                "flag needs an argument: -config",
+            ),
+            (
+                &["goahead_client", "---config"],
+                "bad flag syntax: ---config",
+            ),
+            (
+                &["goahead_client", "-debug=maybe"],
+                "invalid boolean value \"maybe\" for -debug: parse error",
+            ),
+        ] {
+            match run(words) {
+                Translation::Misuse(text) => assert!(text.starts_with(complaint), "{text}"),
+                other => panic!("{words:?}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_server_is_recognised_by_its_flags_alone() {
+        assert_eq!(
+            run(&["goahead", "-config", "/tmp/config.yml"]),
+            ours(&["goahead", "serve", "--config=/tmp/config.yml"])
+        );
+        assert_eq!(
+            run(&["goahead", "-debug"]),
+            ours(&[
+                "goahead",
+                "serve",
+                "--config=/etc/goahead/config.yml",
+                "--debug"
+            ])
+        );
+        for words in [
+            &["goahead"][..],
+            &["goahead", "--help"],
+            &["goahead", "-h"],
+            &["goahead", "serve", "--config", "x"],
+            &["goahead", "--debug", "serve"],
+        ] {
+            assert_eq!(run(words), ours(words), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn version_and_help_are_printed() {
+        assert!(
+            matches!(run(&["goahead", "-version"]), Translation::Print(text) if text.starts_with("goahead version "))
+        );
+        assert!(
+            matches!(run(&["goahead_client", "--help"]), Translation::Print(text) if text.contains("-disabled string"))
+        );
+    }
+}
