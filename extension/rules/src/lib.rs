@@ -1,1 +1,3 @@
 //! The decisions of goahead: pure functions over facts, shared by the extension and the service.
+pub mod duration;
+pub mod hostname;
