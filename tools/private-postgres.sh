@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Copies PostgreSQL's files below a directory and adds the built extension: private-postgres.sh DIR
+# PostgreSQL finds its files relative to its programs, so the copy in DIR/usr/lib/postgresql/NN/bin stands alone.
+. "$(dirname "$0")/env.sh"
+need_postgres
+
+for part in "$PG_BIN" "$("$PG_CONFIG" --pkglibdir)" "$("$PG_CONFIG" --sharedir)"; do
+    [ -e "$1$part" ] && continue
+    mkdir -p "$1${part%/*}"
+    cp -a "$part" "$1${part%/*}/"
+done
+DESTDIR='' "$(dirname "$0")/install-extension.sh" "$1$PG_BIN/pg_config"
