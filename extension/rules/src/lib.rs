@@ -1,3 +1,5 @@
 //! The decisions of goahead: pure functions over facts, shared by the extension and the service.
 pub mod duration;
 pub mod hostname;
+pub mod command;
+pub mod window;
