@@ -1,0 +1,300 @@
+//! The binary under test as a running service.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::http::Http;
+use crate::postgres::{Database, tail};
+use crate::process::{self, Output, User};
+use crate::tls::Authority;
+use crate::{SOON, binary, eventually};
+
+/// A running `goahead serve` on ports of the system's choice.
+#[derive(Debug)]
+pub struct Service {
+    child: Child,
+    output: Output,
+    /// A client of its main listener
+    pub http: Http,
+    /// A client of its admin listener
+    pub admin: Http,
+    /// The address of its main listener
+    pub url: String,
+}
+
+/// A service about to start.
+#[derive(Debug)]
+pub struct Setup {
+    command: Command,
+    authority: Option<String>,
+    headers: Vec<(String, String)>,
+}
+
+impl Setup {
+    /// A service over a database of the test's own server.
+    pub fn over(database: &Database<'_>) -> Self {
+        Self::new().flag("--database-url", database.url())
+    }
+
+    /// A service with its own PostgreSQL below `data`.
+    pub fn embedded(data: &DataDirectory) -> Self {
+        let mut setup = Self::new().flag("--data-dir", data.path());
+        // The PostgreSQL that carries the build of the extension under test.
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let mut directories = vec![crate::postgres::programs()];
+        directories.extend(std::env::split_paths(&path));
+        setup
+            .command
+            .env("PATH", std::env::join_paths(directories).expect("a PATH"));
+        setup
+    }
+
+    fn new() -> Self {
+        let mut command = Command::new(binary());
+        command.args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--admin-listen",
+            "127.0.0.1:0",
+        ]);
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("GOAHEAD_") || name == "DATABASE_URL" {
+                command.env_remove(name);
+            }
+        }
+        Self {
+            command,
+            authority: None,
+            headers: Vec::new(),
+        }
+    }
+
+    /// A flag with a value.
+    pub fn flag(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.arg(name).arg(value);
+        self
+    }
+
+    /// A flag without a value.
+    pub fn switch(mut self, name: &str) -> Self {
+        self.command.arg(name);
+        self
+    }
+
+    /// An environment variable.
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// HTTPS with a certificate of this authority.
+    pub fn tls(mut self, authority: &Authority) -> Self {
+        let pair = authority.sign(&["localhost", "127.0.0.1"]);
+        self.authority = Some(authority.pem());
+        self.flag("--tls-cert", pair.certificate)
+            .flag("--tls-key", pair.key)
+    }
+
+    /// A header on every request of the client that comes with the service.
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Starts the service and waits until it is ready.
+    pub fn start(self) -> Service {
+        let service = self.launch();
+        eventually("the service is ready", SOON, || {
+            service
+                .admin
+                .try_send("GET", "/ready", None)
+                .ok()
+                .filter(|reply| reply.status == 200)
+        });
+        service
+    }
+
+    /// Starts the service and waits until it listens, ready or not.
+    pub fn launch(mut self) -> Service {
+        self.command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = self.command.spawn().expect("the binary starts");
+        let output = Output::default();
+        output.collect(child.stdout.take().expect("piped"));
+        output.collect(child.stderr.take().expect("piped"));
+        let start = Instant::now();
+        let (url, admin) = loop {
+            let lines = output.lines();
+            let address = |of_admin: bool| {
+                lines
+                    .iter()
+                    .filter(|line| line.contains("admin") == of_admin)
+                    .find_map(|line| address_in(line))
+            };
+            if let (Some(url), Some(admin)) = (address(false), address(true)) {
+                break (url, admin);
+            }
+            if let Some(status) = child.try_wait().expect("wait") {
+                panic!("the service ended with {status}\n{}", output.text());
+            }
+            assert!(
+                start.elapsed() < 2 * SOON,
+                "the service does not listen\n{}",
+                output.text()
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        let mut http = Http::new(&url, self.authority.as_deref());
+        for (name, value) in &self.headers {
+            http = http.header(name, value);
+        }
+        Service {
+            child,
+            output,
+            http,
+            admin: Http::new(&admin, None),
+            url,
+        }
+    }
+}
+
+/// The first `http://ADDRESS` or `https://ADDRESS` with a port in a line.
+fn address_in(line: &str) -> Option<String> {
+    let start = line.find("http://").or_else(|| line.find("https://"))?;
+    let url = line[start..]
+        .split(|c: char| c.is_whitespace() || "\"',;)/".contains(c) && c != '/')
+        .next()?;
+    let url = url.trim_end_matches('/').to_owned();
+    url.rsplit_once(':')
+        .is_some_and(|(_, port)| port.parse::<u16>().is_ok())
+        .then_some(url)
+}
+
+impl Service {
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has printed so far.
+    pub fn output(&self) -> String {
+        self.output.text()
+    }
+
+    /// Ends it at once, as a crash does.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("kill");
+        self.child.wait().expect("wait");
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        process::signal(&self.child, signal);
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub fn terminate(&mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        eventually("the service ends after SIGTERM", SOON, || {
+            self.child.try_wait().expect("wait")
+        })
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!(
+                "--- output of the service {}\n{}",
+                self.url,
+                tail(&self.output())
+            );
+        }
+        if self.child.try_wait().is_ok_and(|status| status.is_none()) {
+            self.signal(Signal::TERM);
+            let start = Instant::now();
+            while self.child.try_wait().is_ok_and(|status| status.is_none()) {
+                if start.elapsed() > Duration::from_secs(10) {
+                    let _ = self.child.kill();
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+    }
+}
+
+/// A directory for the data of a service; whatever server still runs on it is stopped when it goes.
+#[derive(Debug)]
+pub struct DataDirectory(tempfile::TempDir);
+
+impl DataDirectory {
+    /// A new one, not yet there itself, in a directory that the server's user can reach.
+    pub fn new() -> Self {
+        let directory = crate::directory(User::ME);
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(directory.path(), open).expect("chmod");
+        Self(directory)
+    }
+
+    /// Where the service is told to keep its data.
+    pub fn path(&self) -> PathBuf {
+        self.0.path().join("data")
+    }
+
+    /// The first process of the PostgreSQL that runs on it.
+    pub fn postmaster(&self) -> Option<u32> {
+        let file = find(&self.path(), "postmaster.pid", 3)?;
+        let pid = std::fs::read_to_string(file)
+            .ok()?
+            .lines()
+            .next()?
+            .parse()
+            .ok()?;
+        process::runs(pid).then_some(pid)
+    }
+}
+
+impl Default for DataDirectory {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for DataDirectory {
+    fn drop(&mut self) {
+        if let Some(pid) = self.postmaster() {
+            process::signal_pid(pid, Signal::QUIT);
+            let start = Instant::now();
+            while process::runs(pid) && start.elapsed() < Duration::from_secs(10) {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+    }
+}
+
+/// A file by its name, at most `depth` directories down.
+fn find(directory: &Path, name: &str, depth: u32) -> Option<PathBuf> {
+    let entries: Vec<PathBuf> = std::fs::read_dir(directory)
+        .ok()?
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
+    entries
+        .iter()
+        .find(|path| path.file_name() == Some(OsStr::new(name)))
+        .cloned()
+        .or_else(|| {
+            let down = depth.checked_sub(1)?;
+            entries
+                .iter()
+                .filter(|path| path.is_dir())
+                .find_map(|path| find(path, name, down))
+        })
+}
