@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use goahead_tests::fixture;
 use goahead_tests::http::{Http, Reply};
-use goahead_tests::process::run_binary;
-use goahead_tests::service::{DataDirectory, Setup};
+use goahead_tests::service::{DataDirectory, Setup, config_file};
 use goahead_tests::tls::Authority;
 use serde_json::Value;
 
@@ -14,27 +13,15 @@ use serde_json::Value;
 fn a_recorded_session_is_answered_as_the_original_does() {
     let data = DataDirectory::new();
     let authority = Authority::new();
-    let service = Setup::embedded(&data).tls(&authority).start();
-    run_binary(&[
-        "clusters",
-        "import",
-        "--data-dir",
-        path(&data.path()),
-        path(&fixture("conformance/clusters.yml")),
-    ]);
+    let config = config_file(data.root(), &fixture("conformance/clusters.yml"));
+    let service = Setup::embedded(&data).flag("--config", config).switch("--run-jobs").tls(&authority).start();
 
-    let trace =
-        std::fs::read_to_string(fixture("conformance/goahead.trace.json")).expect("the trace");
+    let trace = std::fs::read_to_string(fixture("conformance/goahead.trace.json")).expect("the trace");
     let trace: Value = serde_json::from_str(&trace).expect("JSON");
     let (mut steps, mut differences) = (0, Vec::new());
     for scenario in trace["scenarios"].as_array().expect("scenarios") {
         let mut answers: HashMap<usize, Value> = HashMap::new();
-        for (index, step) in scenario["steps"]
-            .as_array()
-            .expect("steps")
-            .iter()
-            .enumerate()
-        {
+        for (index, step) in scenario["steps"].as_array().expect("steps").iter().enumerate() {
             if let Some(pause) = step["sleep_ms"].as_u64() {
                 std::thread::sleep(Duration::from_millis(pause));
                 continue;
@@ -42,11 +29,8 @@ fn a_recorded_session_is_answered_as_the_original_does() {
             steps += 1;
             let reply = play(&service.http, step, &answers);
             let wrong = compare(&step["expect"], &reply);
-            differences.extend(
-                wrong
-                    .into_iter()
-                    .map(|text| format!("{} step {}: {text}", scenario["name"], index + 1)),
-            );
+            differences
+                .extend(wrong.into_iter().map(|text| format!("{} step {}: {text}", scenario["name"], index + 1)));
             answers.insert(index + 1, reply.json());
         }
     }
@@ -54,22 +38,11 @@ fn a_recorded_session_is_answered_as_the_original_does() {
     assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
 
-fn path(path: &std::path::Path) -> &str {
-    path.to_str().expect("UTF-8")
-}
-
 /// Sends one step; `$N.field` in its body is that field of the Nth answer.
 fn play(service: &Http, step: &Value, answers: &HashMap<usize, Value>) -> Reply {
     let mut body = step["body"].clone();
-    for value in body
-        .as_object_mut()
-        .into_iter()
-        .flat_map(|fields| fields.values_mut())
-    {
-        let reference = value
-            .as_str()
-            .and_then(|text| text.strip_prefix('$'))
-            .and_then(|text| text.split_once('.'));
+    for value in body.as_object_mut().into_iter().flat_map(|fields| fields.values_mut()) {
+        let reference = value.as_str().and_then(|text| text.strip_prefix('$')).and_then(|text| text.split_once('.'));
         if let Some((number, field)) = reference {
             *value = answers[&number.parse().expect("a step number")][field].clone();
         }
@@ -87,16 +60,10 @@ fn play(service: &Http, step: &Value, answers: &HashMap<usize, Value>) -> Reply 
 fn compare(expected: &Value, reply: &Reply) -> Vec<String> {
     let mut wrong = Vec::new();
     if expected["status"] != reply.status {
-        wrong.push(format!(
-            "status {} instead of {}",
-            reply.status, expected["status"]
-        ));
+        wrong.push(format!("status {} instead of {}", reply.status, expected["status"]));
     }
     if expected["content_type"] != reply.content_type.as_str() {
-        wrong.push(format!(
-            "Content-Type {:?} instead of {}",
-            reply.content_type, expected["content_type"]
-        ));
+        wrong.push(format!("Content-Type {:?} instead of {}", reply.content_type, expected["content_type"]));
     }
     let got = reply.json();
     match (expected["body"].as_object(), got.as_object()) {
@@ -106,11 +73,8 @@ fn compare(expected: &Value, reply: &Reply) -> Vec<String> {
                     wrong.push(format!("{key} is {:?} instead of {value}", have.get(key)));
                 }
             }
-            wrong.extend(
-                have.keys()
-                    .filter(|key| !want.contains_key(*key))
-                    .map(|key| format!("{key} is not recorded")),
-            );
+            wrong
+                .extend(have.keys().filter(|key| !want.contains_key(*key)).map(|key| format!("{key} is not recorded")));
         }
         _ if matches(&expected["body"], &got) => {}
         _ => wrong.push(format!("body {got} instead of {}", expected["body"])),
@@ -124,13 +88,10 @@ fn matches(want: &Value, got: &Value) -> bool {
         return want == got;
     };
     match want_text {
-        "<8 letters>" => {
-            got_text.len() == 8 && got_text.bytes().all(|byte| byte.is_ascii_alphabetic())
+        "<8 letters>" => got_text.len() == 8 && got_text.bytes().all(|byte| byte.is_ascii_alphabetic()),
+        _ if want_text.starts_with("<0..29") => {
+            got_text.strip_suffix('s').and_then(|number| number.parse::<u8>().ok()).is_some_and(|number| number < 30)
         }
-        _ if want_text.starts_with("<0..29") => got_text
-            .strip_suffix('s')
-            .and_then(|number| number.parse::<u8>().ok())
-            .is_some_and(|number| number < 30),
         _ => match want_text.split_once('<') {
             Some((start, _)) => got_text.starts_with(start) && !got_text.is_empty(),
             None => want == got,

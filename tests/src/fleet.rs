@@ -32,19 +32,14 @@ pub fn inquire(service: &Http, fqdn: &str, uptime: &str) -> Value {
 pub fn handshake(service: &Http, fqdn: &str, uptime: &str) -> Value {
     let first = request(service, fqdn, uptime, None);
     assert_eq!(first["go_ahead"], false, "first contact of {fqdn}: {first}");
-    let id = first["request_id"]
-        .as_str()
-        .unwrap_or_else(|| panic!("no request_id: {first}"));
+    let id = first["request_id"].as_str().unwrap_or_else(|| panic!("no request_id: {first}"));
     request(service, fqdn, uptime, Some(id))
 }
 
 /// Both steps of the handshake, at whose end the host must be allowed to restart.
 pub fn grant(service: &Http, fqdn: &str, uptime: &str) -> Value {
     let answer = handshake(service, fqdn, uptime);
-    assert_eq!(
-        answer["go_ahead"], true,
-        "{fqdn} should be granted: {answer}"
-    );
+    assert_eq!(answer["go_ahead"], true, "{fqdn} should be granted: {answer}");
     answer
 }
 

@@ -37,22 +37,15 @@ pub struct Http {
 impl Http {
     /// A client of `base` (`http://127.0.0.1:1234`) that trusts `authority` (PEM) and no other.
     pub fn new(base: &str, authority: Option<&str>) -> Self {
-        let roots =
-            authority.map(|pem| Certificate::from_pem(pem.as_bytes()).expect("a PEM certificate"));
-        let tls = TlsConfig::builder()
-            .root_certs(RootCerts::Specific(Arc::new(roots.into_iter().collect())))
-            .build();
+        let roots = authority.map(|pem| Certificate::from_pem(pem.as_bytes()).expect("a PEM certificate"));
+        let tls = TlsConfig::builder().root_certs(RootCerts::Specific(Arc::new(roots.into_iter().collect()))).build();
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .timeout_global(Some(Duration::from_secs(60)))
             .tls_config(tls)
             .build();
-        Self {
-            agent: config.into(),
-            base: base.to_owned(),
-            headers: Vec::new(),
-        }
+        Self { agent: config.into(), base: base.to_owned(), headers: Vec::new() }
     }
 
     /// The same client with one more header on every request.
@@ -68,15 +61,8 @@ impl Http {
     }
 
     /// One request; an error is one of transport.
-    pub fn try_send(
-        &self,
-        method: &str,
-        path: &str,
-        body: Option<&[u8]>,
-    ) -> Result<Reply, ureq::Error> {
-        let mut request = ureq::http::Request::builder()
-            .method(method)
-            .uri(format!("{}{path}", self.base));
+    pub fn try_send(&self, method: &str, path: &str, body: Option<&[u8]>) -> Result<Reply, ureq::Error> {
+        let mut request = ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.base));
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
@@ -85,33 +71,20 @@ impl Http {
             None => self.agent.run(request.body(()).expect("a valid request")),
         };
         let mut response = response?;
-        let header = |name: &str| {
-            response
-                .headers()
-                .get(name)
-                .and_then(|value| value.to_str().ok())
-                .map(ToOwned::to_owned)
-        };
-        let (content_type, retry_after) = (
-            header("content-type").unwrap_or_default(),
-            header("retry-after"),
-        );
+        let header =
+            |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(ToOwned::to_owned);
+        let (content_type, retry_after) = (header("content-type").unwrap_or_default(), header("retry-after"));
         Ok(Reply {
             status: response.status().as_u16(),
             content_type,
             retry_after,
-            body: response
-                .body_mut()
-                .with_config()
-                .limit(64 << 20)
-                .read_to_string()?,
+            body: response.body_mut().with_config().limit(64 << 20).read_to_string()?,
         })
     }
 
     /// One request that must be answered.
     pub fn send(&self, method: &str, path: &str, body: Option<&[u8]>) -> Reply {
-        self.try_send(method, path, body)
-            .unwrap_or_else(|error| panic!("{method} {}{path}: {error}", self.base))
+        self.try_send(method, path, body).unwrap_or_else(|error| panic!("{method} {}{path}: {error}", self.base))
     }
 
     /// GET.

@@ -32,16 +32,10 @@ pub fn eventually<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Opt
 /// The binary under test.
 pub fn binary() -> PathBuf {
     let path = std::env::var_os("GOAHEAD_BIN").map_or_else(
-        || {
-            PathBuf::from(concat!(
-                env!("CARGO_MANIFEST_DIR"),
-                "/../target/release/goahead"
-            ))
-        },
+        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/release/goahead")),
         PathBuf::from,
     );
-    path.canonicalize()
-        .unwrap_or_else(|error| panic!("{}: {error}; run `make build` first", path.display()))
+    path.canonicalize().unwrap_or_else(|error| panic!("{}: {error}; run `make build` first", path.display()))
 }
 
 /// A file that belongs to the tests, by its path below `tests/`.
@@ -51,10 +45,7 @@ pub fn fixture(path: &str) -> PathBuf {
 
 /// A new private directory with a short path (sockets lie in such), removed when dropped; `owner` may write to it.
 pub fn directory(owner: process::User) -> tempfile::TempDir {
-    let directory = tempfile::Builder::new()
-        .prefix("ga")
-        .tempdir()
-        .expect("a temporary directory");
+    let directory = tempfile::Builder::new().prefix("ga").tempdir().expect("a temporary directory");
     owner.give(directory.path());
     directory
 }

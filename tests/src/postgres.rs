@@ -22,10 +22,7 @@ pub struct Postgres {
 pub fn programs() -> PathBuf {
     std::env::var_os("GOAHEAD_PG_BIN").map_or_else(
         || {
-            let output = Command::new("pg_config")
-                .arg("--bindir")
-                .output()
-                .expect("pg_config on the PATH");
+            let output = Command::new("pg_config").arg("--bindir").output().expect("pg_config on the PATH");
             PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())
         },
         PathBuf::from,
@@ -56,11 +53,7 @@ impl Postgres {
             "-D",
         ]);
         run(command.arg(directory.path().join("data")));
-        let mut server = Self {
-            directory,
-            settings: settings.iter().map(ToString::to_string).collect(),
-            child: None,
-        };
+        let mut server = Self { directory, settings: settings.iter().map(ToString::to_string).collect(), child: None };
         server.launch();
         server
     }
@@ -88,25 +81,14 @@ impl Postgres {
         let data = self.directory.path().join("data");
         let log = self.directory.path().join("log");
         eventually("the database server starts", SOON, || {
-            let log = std::fs::File::options()
-                .create(true)
-                .append(true)
-                .open(&log)
-                .expect("log file");
+            let log = std::fs::File::options().create(true).append(true).open(&log).expect("log file");
             let mut command = User::postgres().command(programs().join("postgres"));
-            command
-                .arg("-D")
-                .arg(&data)
-                .arg("-k")
-                .arg(self.directory.path());
+            command.arg("-D").arg(&data).arg("-k").arg(self.directory.path());
             command.args(["-c", "listen_addresses=", "-c", "max_connections=200"]);
             for setting in &self.settings {
                 command.args(["-c", setting]);
             }
-            command
-                .stdin(Stdio::null())
-                .stdout(log.try_clone().expect("dup"))
-                .stderr(log);
+            command.stdin(Stdio::null()).stdout(log.try_clone().expect("dup")).stderr(log);
             let mut child = command.spawn().expect("postgres starts");
             loop {
                 if self.try_connect("postgres").is_ok() {
@@ -131,8 +113,7 @@ impl Postgres {
 
     /// A connection as superuser.
     pub fn connect(&self, database: &str) -> Client {
-        self.try_connect(database)
-            .unwrap_or_else(|error| panic!("connect to {database}: {error}\n{}", self.log()))
+        self.try_connect(database).unwrap_or_else(|error| panic!("connect to {database}: {error}\n{}", self.log()))
     }
 
     /// A connection as superuser, if the server takes one.
@@ -142,40 +123,25 @@ impl Postgres {
 
     /// The address of a database for a user, as both libpq and the service read it.
     pub fn url(&self, database: &str, user: &str) -> String {
-        format!(
-            "postgresql:///{database}?host={}&user={user}",
-            self.socket().display()
-        )
+        format!("postgresql:///{database}?host={}&user={user}", self.socket().display())
     }
 
     /// A new database with the extension, and the role `service` through which a service may use it.
     pub fn database(&self, name: &str) -> Database<'_> {
-        self.connect("postgres")
-            .batch_execute(&format!("CREATE DATABASE {name}"))
-            .expect("create database");
+        self.connect("postgres").batch_execute(&format!("CREATE DATABASE {name}")).expect("create database");
         let mut client = self.connect(name);
-        client
-            .batch_execute("CREATE EXTENSION goahead")
-            .expect("create extension");
+        client.batch_execute("CREATE EXTENSION goahead").expect("create extension");
         let role = "SELECT FROM pg_roles WHERE rolname = 'service'";
         if client.query_opt(role, &[]).expect("roles").is_none() {
-            client
-                .batch_execute("CREATE ROLE service LOGIN; GRANT goahead_service TO service")
-                .expect("create role");
+            client.batch_execute("CREATE ROLE service LOGIN; GRANT goahead_service TO service").expect("create role");
         }
-        Database {
-            server: self,
-            name: name.to_owned(),
-        }
+        Database { server: self, name: name.to_owned() }
     }
 
     /// A finished command of the server's own programs, such as `pg_dump`; gives what it printed.
     pub fn program(&self, name: &str, arguments: &[&str]) -> String {
         let mut command = User::postgres().command(programs().join(name));
-        command
-            .env("PGHOST", self.socket())
-            .env("PGUSER", "postgres")
-            .args(arguments);
+        command.env("PGHOST", self.socket()).env("PGUSER", "postgres").args(arguments);
         run(&mut command)
     }
 
@@ -220,16 +186,9 @@ impl Database<'_> {
 
 /// Runs a command to its end and gives its standard output; panics with its standard error when it fails.
 pub fn run(command: &mut Command) -> String {
-    let output = command
-        .output()
-        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(
-        output.status.success(),
-        "{command:?}: {}\n{}",
-        output.status,
-        text(&output.stderr)
-    );
+    assert!(output.status.success(), "{command:?}: {}\n{}", output.status, text(&output.stderr));
     text(&output.stdout)
 }
 

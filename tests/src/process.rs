@@ -18,11 +18,7 @@ impl User {
 
     /// Who runs database servers: `postgres` when the tests run as root, since those refuse root; else the same user.
     pub fn postgres() -> Self {
-        if geteuid().is_root() {
-            Self::named("postgres")
-        } else {
-            Self::ME
-        }
+        if geteuid().is_root() { Self::named("postgres") } else { Self::ME }
     }
 
     /// A user by name, read from /etc/passwd.
@@ -31,16 +27,10 @@ impl User {
     /// When there is none.
     pub fn named(name: &str) -> Self {
         let passwd = std::fs::read_to_string("/etc/passwd").expect("/etc/passwd");
-        let line = passwd
-            .lines()
-            .find(|line| line.split(':').next() == Some(name));
+        let line = passwd.lines().find(|line| line.split(':').next() == Some(name));
         let line = line.unwrap_or_else(|| panic!("no user {name} on this machine"));
-        let id = |field| {
-            line.split(':')
-                .nth(field)
-                .and_then(|text| text.parse().ok())
-                .expect("a number in /etc/passwd")
-        };
+        let id =
+            |field| line.split(':').nth(field).and_then(|text| text.parse().ok()).expect("a number in /etc/passwd");
         Self(Some((id(2), id(3))))
     }
 
@@ -70,10 +60,7 @@ pub fn signal(child: &Child, signal: Signal) {
 
 /// Sends a signal to a process; one that is gone already is no failure.
 pub fn signal_pid(pid: u32, signal: Signal) {
-    let pid = i32::try_from(pid)
-        .ok()
-        .and_then(Pid::from_raw)
-        .expect("a process id");
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process id");
     let _ = kill_process(pid, signal);
 }
 
@@ -83,8 +70,7 @@ pub fn runs(pid: u32) -> bool {
         return false;
     };
     // The state follows the command's name, which is in brackets and may hold anything.
-    stat.rsplit_once(") ")
-        .is_some_and(|(_, rest)| !rest.starts_with('Z'))
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
 
 /// The lines that a process has printed so far.
@@ -97,10 +83,7 @@ impl Output {
         let lines = Arc::clone(&self.0);
         std::thread::spawn(move || {
             for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
-                lines
-                    .lock()
-                    .expect("no panic under this lock")
-                    .push(String::from_utf8_lossy(&line).into_owned());
+                lines.lock().expect("no panic under this lock").push(String::from_utf8_lossy(&line).into_owned());
             }
         });
     }
@@ -114,9 +97,4 @@ impl Output {
     pub fn text(&self) -> String {
         self.lines().join("\n")
     }
-}
-
-/// Runs the binary under test to its end and gives its standard output; panics when it fails.
-pub fn run_binary(arguments: &[&str]) -> String {
-    crate::postgres::run(Command::new(crate::binary()).args(arguments))
 }

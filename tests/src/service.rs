@@ -47,31 +47,19 @@ impl Setup {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let mut directories = vec![crate::postgres::programs()];
         directories.extend(std::env::split_paths(&path));
-        setup
-            .command
-            .env("PATH", std::env::join_paths(directories).expect("a PATH"));
+        setup.command.env("PATH", std::env::join_paths(directories).expect("a PATH"));
         setup
     }
 
     fn new() -> Self {
         let mut command = Command::new(binary());
-        command.args([
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--admin-listen",
-            "127.0.0.1:0",
-        ]);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("GOAHEAD_") || name == "DATABASE_URL" {
                 command.env_remove(name);
             }
         }
-        Self {
-            command,
-            authority: None,
-            headers: Vec::new(),
-        }
+        Self { command, authority: None, headers: Vec::new() }
     }
 
     /// A flag with a value.
@@ -96,8 +84,7 @@ impl Setup {
     pub fn tls(mut self, authority: &Authority) -> Self {
         let pair = authority.sign(&["localhost", "127.0.0.1"]);
         self.authority = Some(authority.pem());
-        self.flag("--tls-cert", pair.certificate)
-            .flag("--tls-key", pair.key)
+        self.flag("--tls-cert", pair.certificate).flag("--tls-key", pair.key)
     }
 
     /// A header on every request of the client that comes with the service.
@@ -110,21 +97,14 @@ impl Setup {
     pub fn start(self) -> Service {
         let service = self.launch();
         eventually("the service is ready", SOON, || {
-            service
-                .admin
-                .try_send("GET", "/ready", None)
-                .ok()
-                .filter(|reply| reply.status == 200)
+            service.admin.try_send("GET", "/ready", None).ok().filter(|reply| reply.status == 200)
         });
         service
     }
 
     /// Starts the service and waits until it listens, ready or not.
     pub fn launch(mut self) -> Service {
-        self.command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        self.command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = self.command.spawn().expect("the binary starts");
         let output = Output::default();
         output.collect(child.stdout.take().expect("piped"));
@@ -133,10 +113,7 @@ impl Setup {
         let (url, admin) = loop {
             let lines = output.lines();
             let address = |of_admin: bool| {
-                lines
-                    .iter()
-                    .filter(|line| line.contains("admin") == of_admin)
-                    .find_map(|line| address_in(line))
+                lines.iter().filter(|line| line.contains("admin") == of_admin).find_map(|line| address_in(line))
             };
             if let (Some(url), Some(admin)) = (address(false), address(true)) {
                 break (url, admin);
@@ -144,37 +121,23 @@ impl Setup {
             if let Some(status) = child.try_wait().expect("wait") {
                 panic!("the service ended with {status}\n{}", output.text());
             }
-            assert!(
-                start.elapsed() < 2 * SOON,
-                "the service does not listen\n{}",
-                output.text()
-            );
+            assert!(start.elapsed() < 2 * SOON, "the service does not listen\n{}", output.text());
             std::thread::sleep(Duration::from_millis(10));
         };
         let mut http = Http::new(&url, self.authority.as_deref());
         for (name, value) in &self.headers {
             http = http.header(name, value);
         }
-        Service {
-            child,
-            output,
-            http,
-            admin: Http::new(&admin, None),
-            url,
-        }
+        Service { child, output, http, admin: Http::new(&admin, None), url }
     }
 }
 
 /// The first `http://ADDRESS` or `https://ADDRESS` with a port in a line.
 fn address_in(line: &str) -> Option<String> {
     let start = line.find("http://").or_else(|| line.find("https://"))?;
-    let url = line[start..]
-        .split(|c: char| c.is_whitespace() || "\"',;)/".contains(c) && c != '/')
-        .next()?;
+    let url = line[start..].split(|c: char| c.is_whitespace() || "\"',;)/".contains(c) && c != '/').next()?;
     let url = url.trim_end_matches('/').to_owned();
-    url.rsplit_once(':')
-        .is_some_and(|(_, port)| port.parse::<u16>().is_ok())
-        .then_some(url)
+    url.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()).then_some(url)
 }
 
 impl Service {
@@ -202,20 +165,14 @@ impl Service {
     /// Asks it to end, and waits until it has.
     pub fn terminate(&mut self) -> ExitStatus {
         self.signal(Signal::TERM);
-        eventually("the service ends after SIGTERM", SOON, || {
-            self.child.try_wait().expect("wait")
-        })
+        eventually("the service ends after SIGTERM", SOON, || self.child.try_wait().expect("wait"))
     }
 }
 
 impl Drop for Service {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!(
-                "--- output of the service {}\n{}",
-                self.url,
-                tail(&self.output())
-            );
+            eprintln!("--- output of the service {}\n{}", self.url, tail(&self.output()));
         }
         if self.child.try_wait().is_ok_and(|status| status.is_none()) {
             self.signal(Signal::TERM);
@@ -243,6 +200,11 @@ impl DataDirectory {
         Self(directory)
     }
 
+    /// A directory that lives as long, for other files of the test.
+    pub fn root(&self) -> &Path {
+        self.0.path()
+    }
+
     /// Where the service is told to keep its data.
     pub fn path(&self) -> PathBuf {
         self.0.path().join("data")
@@ -251,12 +213,7 @@ impl DataDirectory {
     /// The first process of the PostgreSQL that runs on it.
     pub fn postmaster(&self) -> Option<u32> {
         let file = find(&self.path(), "postmaster.pid", 3)?;
-        let pid = std::fs::read_to_string(file)
-            .ok()?
-            .lines()
-            .next()?
-            .parse()
-            .ok()?;
+        let pid = std::fs::read_to_string(file).ok()?.lines().next()?.parse().ok()?;
         process::runs(pid).then_some(pid)
     }
 }
@@ -279,22 +236,21 @@ impl Drop for DataDirectory {
     }
 }
 
+/// Writes a configuration file of the original goahead into `directory`: one that has `clusters` imported at start.
+pub fn config_file(directory: &Path, clusters: &Path) -> PathBuf {
+    let include = directory.join("include");
+    std::fs::create_dir(&include).expect("mkdir");
+    std::fs::copy(clusters, include.join("clusters.yml")).expect("copy");
+    let config = directory.join("config.yml");
+    std::fs::write(&config, format!("---\ninclude_dir: {}\ntimeout: 5s\n", include.display())).expect("write");
+    config
+}
+
 /// A file by its name, at most `depth` directories down.
 fn find(directory: &Path, name: &str, depth: u32) -> Option<PathBuf> {
-    let entries: Vec<PathBuf> = std::fs::read_dir(directory)
-        .ok()?
-        .flatten()
-        .map(|entry| entry.path())
-        .collect();
-    entries
-        .iter()
-        .find(|path| path.file_name() == Some(OsStr::new(name)))
-        .cloned()
-        .or_else(|| {
-            let down = depth.checked_sub(1)?;
-            entries
-                .iter()
-                .filter(|path| path.is_dir())
-                .find_map(|path| find(path, name, down))
-        })
+    let entries: Vec<PathBuf> = std::fs::read_dir(directory).ok()?.flatten().map(|entry| entry.path()).collect();
+    entries.iter().find(|path| path.file_name() == Some(OsStr::new(name))).cloned().or_else(|| {
+        let down = depth.checked_sub(1)?;
+        entries.iter().filter(|path| path.is_dir()).find_map(|path| find(path, name, down))
+    })
 }

@@ -2,9 +2,7 @@
 
 use std::path::PathBuf;
 
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 
 /// An authority whose certificates nobody else trusts, and the directory its files lie in.
 #[derive(Debug)]
@@ -27,15 +25,10 @@ impl Authority {
     pub fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params
-            .distinguished_name
-            .push(rcgen::DnType::CommonName, "test authority");
+        params.distinguished_name.push(rcgen::DnType::CommonName, "test authority");
         let key = KeyPair::generate().expect("a key");
         let issuer = CertifiedIssuer::self_signed(params, key).expect("a certificate");
-        let authority = Self {
-            directory: crate::directory(crate::process::User::ME),
-            issuer,
-        };
+        let authority = Self { directory: crate::directory(crate::process::User::ME), issuer };
         std::fs::write(authority.file(), authority.pem()).expect("write");
         authority
     }
@@ -54,24 +47,12 @@ impl Authority {
     pub fn sign(&self, names: &[&str]) -> Pair {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let mut params = CertificateParams::new(names.clone()).expect("host names");
-        params
-            .distinguished_name
-            .push(rcgen::DnType::CommonName, names[0].clone());
-        params.extended_key_usages = vec![
-            ExtendedKeyUsagePurpose::ServerAuth,
-            ExtendedKeyUsagePurpose::ClientAuth,
-        ];
+        params.distinguished_name.push(rcgen::DnType::CommonName, names[0].clone());
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
-        let file = |kind: &str| {
-            self.directory
-                .path()
-                .join(format!("{}.{kind}.pem", names[0]))
-        };
-        let pair = Pair {
-            certificate: file("crt"),
-            key: file("key"),
-        };
+        let file = |kind: &str| self.directory.path().join(format!("{}.{kind}.pem", names[0]));
+        let pair = Pair { certificate: file("crt"), key: file("key") };
         std::fs::write(&pair.certificate, certificate.pem()).expect("write");
         std::fs::write(&pair.key, key.serialize_pem()).expect("write");
         pair
