@@ -1,103 +1,182 @@
 //! The database: the one handle through which everything above reaches the functions of schema `goahead`.
 
-use serde::Deserialize;
+mod address;
+mod error;
+mod fold;
+mod health;
+mod json;
+mod outcome;
+mod pool;
+mod tls;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool_postgres::Pool;
 use serde_json::value::RawValue;
+use tokio::time::timeout;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Row, types::Type};
 
-/// Why a call gave no answer.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum DbError {
-    /// The database cannot be reached, or did not answer in time: whether anything happened is unknown. HTTP 503.
-    #[error("the database does not answer: {0}")]
-    Unavailable(String),
-    /// The database refused; nothing happened.
-    #[error("{0}")]
-    Sql(Box<SqlError>),
-    /// The database answered something else than was agreed; its extension is of another version.
-    #[error("the database answered something unexpected: {0}")]
-    Answer(String),
-}
+pub use self::address::Address;
+pub use self::error::{DbError, SqlError};
+pub use self::health::Health;
+pub use self::json::Json;
+pub use self::outcome::{Kind, Outcome};
+pub use self::pool::Connector;
 
-/// An error that a function raised.
-#[derive(Debug, Clone, Default, thiserror::Error)]
-#[error("{message}{}{}", .detail.as_deref().map(|text| format!("\nDetail: {text}")).unwrap_or_default(), .hint.as_deref().map(|text| format!("\nHint: {text}")).unwrap_or_default())]
-pub struct SqlError {
-    /// SQLSTATE, five characters
-    pub code: String,
-    /// The primary message
-    pub message: String,
-    /// More about the case at hand
-    pub detail: Option<String>,
-    /// What to do about it
-    pub hint: Option<String>,
-}
+use self::fold::{Fold, FoldKind};
+use crate::metrics::Metrics;
 
-/// What a set form says about one item.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// The host may restart now
-    Granted,
-    /// A request id was handed out or repeated
-    Handshake,
-    /// `condition` said no
-    Denied,
-    /// No cluster matches, or the name is blacklisted
-    Unknown,
-    /// No reason to restart
-    No,
-    /// A reason to restart
-    Yes,
-    /// Results of `checks` are wanted first
-    Checks,
-    /// The slot is free, or was never held
-    Released,
-    /// No cluster has the name of this FleetLock group
-    UnknownGroup,
-    /// `message` says why the item cannot be judged
-    Invalid,
-    /// Another transaction holds the group's lock
-    Busy,
-}
+/// Connections for administration.
+const POOL: usize = 4;
+/// How long a call over the pool may take; the server cancels it a little earlier and says so.
+const CALL_LIMIT: Duration = Duration::from_millis(5500);
+const POOL_SESSION: &str = "-c statement_timeout=5s -c lock_timeout=2s -c idle_in_transaction_session_timeout=10s";
 
-impl Kind {
-    /// The name on the wire, which is also a metric label.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Granted => "granted",
-            Self::Handshake => "handshake",
-            Self::Denied => "denied",
-            Self::Unknown => "unknown",
-            Self::No => "no",
-            Self::Yes => "yes",
-            Self::Checks => "checks",
-            Self::Released => "released",
-            Self::UnknownGroup => "unknown_group",
-            Self::Invalid => "invalid",
-            Self::Busy => "busy",
-        }
-    }
-}
+const REQUEST: FoldKind =
+    FoldKind { name: "request", sql: "SELECT goahead.request_restarts($1)", options: "", repeatable: false };
+// What an inquiry writes is an observation that the next inquiry repeats: it may get lost in a crash.
+const INQUIRE: FoldKind = FoldKind {
+    name: "inquire",
+    sql: "SELECT goahead.inquire_restarts($1)",
+    options: "-c synchronous_commit=off",
+    repeatable: true,
+};
+const FLEETLOCK: FoldKind =
+    FoldKind { name: "fleetlock", sql: "SELECT goahead.fleetlock($1)", options: "", repeatable: false };
 
-/// The database's answer to one item of a set form.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Outcome {
-    /// What was decided
-    #[serde(rename = "outcome")]
-    pub kind: Kind,
-    /// Which condition denied
-    pub condition: Option<String>,
-    /// The cluster the host belongs to
-    pub cluster: Option<String>,
-    /// goahead's response object, to be sent as it stands
-    pub answer: Option<Box<RawValue>>,
-    /// Why an item is invalid
-    pub message: Option<String>,
-    /// How to mend an invalid item
-    pub hint: Option<String>,
-    /// The checks that are wanted: an array of `{"command": […], "exit_code_for_reboot": n}`
-    pub checks: Option<Box<RawValue>>,
-}
+/// Parameters of a call.
+pub type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 /// A handle to the database; clones share its connections.
 #[derive(Clone)]
-pub struct Database {}
+pub struct Database {
+    request: Fold,
+    inquire: Fold,
+    fleetlock: Fold,
+    pool: Pool,
+    health: Health,
+    metrics: Arc<Metrics>,
+}
+
+impl Database {
+    /// A handle that connects when it is first asked. Needs a tokio runtime.
+    pub fn new(connector: &Connector, metrics: Arc<Metrics>) -> Self {
+        let health = Health::new(metrics.clone());
+        let fold = |kind| Fold::start(kind, connector, health.clone(), metrics.clone());
+        Self {
+            request: fold(REQUEST),
+            inquire: fold(INQUIRE),
+            fleetlock: fold(FLEETLOCK),
+            pool: connector.with_options(POOL_SESSION).pool(POOL),
+            health: health.clone(),
+            metrics: metrics.clone(),
+        }
+    }
+
+    /// `goahead.request_restarts` for one item, a JSON object as text.
+    ///
+    /// # Errors
+    /// `Unavailable` after two seconds at the latest; 55P03 when the cluster stays locked.
+    pub async fn request(&self, item: String) -> Result<Outcome, DbError> {
+        self.request.ask(item).await
+    }
+
+    /// `goahead.inquire_restarts` for one item, a JSON object as text.
+    ///
+    /// # Errors
+    /// As [`Self::request`].
+    pub async fn inquire(&self, item: String) -> Result<Outcome, DbError> {
+        self.inquire.ask(item).await
+    }
+
+    /// `goahead.fleetlock` for one item, a JSON object as text.
+    ///
+    /// # Errors
+    /// As [`Self::request`].
+    pub async fn fleetlock(&self, item: String) -> Result<Outcome, DbError> {
+        self.fleetlock.ask(item).await
+    }
+
+    /// Rows of a statement, over the pool.
+    ///
+    /// # Errors
+    /// `Unavailable` when there is no connection within two seconds; what the statement raised.
+    pub async fn call(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, DbError> {
+        self.bounded(self.call_unbounded(None, sql, params)).await
+    }
+
+    /// The json or jsonb in the first column of the first row; none for NULL and for no row.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub async fn json(&self, sql: &str, params: Params<'_>) -> Result<Option<Box<RawValue>>, DbError> {
+        first_json(&self.call(sql, params).await?)
+    }
+
+    /// The same on behalf of `actor`, whose name goes into the events that the call writes. A function that returns
+    /// nothing gives none.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub async fn json_as(&self, actor: &str, sql: &str, params: Params<'_>) -> Result<Option<Box<RawValue>>, DbError> {
+        first_json(&self.bounded(self.call_unbounded(Some(actor), sql, params)).await?)
+    }
+
+    /// Connections of the pool, into the gauges.
+    pub fn observe_pool(&self) {
+        let status = self.pool.status();
+        for (state, count) in [("open", status.size), ("idle", status.available), ("waiting", status.waiting)] {
+            self.metrics.pool.with_label_values(&[state]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+
+    async fn bounded<T>(&self, call: impl Future<Output = Result<T, DbError>>) -> Result<T, DbError> {
+        let result = match timeout(CALL_LIMIT, call).await {
+            Ok(result) => result,
+            Err(_) => Err(DbError::Unavailable(format!("no answer within {CALL_LIMIT:?}"))),
+        };
+        self.health.seen(&result);
+        result
+    }
+
+    async fn call_unbounded(&self, actor: Option<&str>, sql: &str, params: Params<'_>) -> Result<Vec<Row>, DbError> {
+        let mut client = pool::connection(&self.pool).await?;
+        let statement = client.prepare_cached(sql).await;
+        let result = match (statement, actor) {
+            (Err(error), _) => Err(error),
+            (Ok(statement), None) => client.query(&statement, params).await,
+            (Ok(statement), Some(actor)) => as_actor(&mut client, actor, &statement, params).await,
+        };
+        let result = result.map_err(DbError::from);
+        // A standby since a failover, or a statement planned for another version of the extension: not to be used again.
+        if matches!(result.as_ref().err().and_then(DbError::code), Some("25006" | "0A000" | "42883")) {
+            drop(deadpool_postgres::Object::take(client));
+        }
+        result
+    }
+}
+
+async fn as_actor(
+    client: &mut deadpool_postgres::Object,
+    actor: &str,
+    statement: &tokio_postgres::Statement,
+    params: Params<'_>,
+) -> Result<Vec<Row>, tokio_postgres::Error> {
+    let transaction = client.transaction().await?;
+    transaction.query_typed("SELECT pg_catalog.set_config('goahead.actor', $1, true)", &[(&actor, Type::TEXT)]).await?;
+    let rows = transaction.query(statement, params).await?;
+    transaction.commit().await?;
+    Ok(rows)
+}
+
+fn first_json(rows: &[Row]) -> Result<Option<Box<RawValue>>, DbError> {
+    let Some(row) = rows.first() else { return Ok(None) };
+    match row.columns().first().map(|column| column.type_().clone()) {
+        Some(Type::JSON | Type::JSONB) => {}
+        _ => return Ok(None),
+    }
+    let Some(Json(text)) = row.try_get::<_, Option<Json<'_>>>(0)? else { return Ok(None) };
+    serde_json::from_str(text).map(Some).map_err(|error| DbError::Answer(error.to_string()))
+}

@@ -1,0 +1,126 @@
+//! Connections: how one is opened, and the small pool for administration. Nothing here waits without a bound.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool_postgres::{Connect, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
+use futures_util::future::BoxFuture;
+use rand::seq::SliceRandom;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_postgres::{Client, Config};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::error::chain;
+use super::{Address, DbError};
+
+/// How long a caller waits for a connection.
+pub const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Opens connections to one database.
+#[derive(Clone)]
+pub struct Connector(Arc<Inner>);
+
+struct Inner {
+    address: Address,
+    tls: MakeRustlsConnect,
+}
+
+impl Connector {
+    /// Reads the certificates that `address` names.
+    ///
+    /// # Errors
+    /// Which file cannot be used.
+    pub fn new(address: Address) -> Result<Self, String> {
+        let tls = address.trust.connector()?;
+        Ok(Self(Arc::new(Inner { address, tls })))
+    }
+
+    /// The same, with startup options added, such as `-c lock_timeout=1s`.
+    #[must_use]
+    pub fn with_options(&self, options: &str) -> Self {
+        Self(Arc::new(Inner { address: self.0.address.with_options(options), tls: self.0.tls.clone() }))
+    }
+
+    /// Opens a connection to the first host that accepts one, and keeps it running in a task of its own that ends with
+    /// the client.
+    ///
+    /// # Errors
+    /// Why the last host did not.
+    pub async fn connect(&self) -> Result<(Client, JoinHandle<()>), DbError> {
+        match self.first_host().await {
+            Ok(connection) => Ok(connection),
+            Err(Some(error)) => Err(error.into()),
+            Err(None) => Err(DbError::Unavailable(format!(
+                "{} did not accept a connection within {:?}",
+                self.0.address.describe(),
+                self.0.address.timeout
+            ))),
+        }
+    }
+
+    /// The error is none when the last host let the time pass.
+    async fn first_host(&self) -> Result<(Client, JoinHandle<()>), Option<tokio_postgres::Error>> {
+        let mut hosts: Vec<&Config> = self.0.address.hosts.iter().collect();
+        if self.0.address.shuffle {
+            hosts.shuffle(&mut rand::rng());
+        }
+        let mut last = None;
+        for host in hosts {
+            match timeout(self.0.address.timeout, host.connect(self.0.tls.clone())).await {
+                Ok(Ok((client, connection))) => {
+                    let driver = tokio::spawn(async move {
+                        if let Err(error) = connection.await {
+                            tracing::debug!(error = chain(&error), "a database connection ended");
+                        }
+                    });
+                    return Ok((client, driver));
+                }
+                Ok(Err(error)) => last = Some(error),
+                Err(_) => last = None,
+            }
+        }
+        Err(last)
+    }
+
+    /// A pool of at most `size` connections, opened when needed.
+    pub fn pool(&self, size: usize) -> Pool {
+        let config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        // The configuration given here is only handed to `Connect::connect` below, which has its own.
+        let manager = Manager::from_connect(Config::new(), self.clone(), config);
+        Pool::builder(manager)
+            .max_size(size)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(PATIENCE))
+            .create_timeout(Some(PATIENCE + Duration::from_millis(500)))
+            .recycle_timeout(Some(PATIENCE))
+            .build()
+            .expect("a runtime is given, which is all that timeouts need")
+    }
+}
+
+impl Connect for Connector {
+    fn connect(&self, _: &Config) -> BoxFuture<'_, Result<(Client, JoinHandle<()>), tokio_postgres::Error>> {
+        Box::pin(async move {
+            match self.first_host().await {
+                Ok(connection) => Ok(connection),
+                Err(Some(error)) => Err(error),
+                // tokio-postgres has no error of its own for this; the pool's limit is close and has one.
+                Err(None) => std::future::pending().await,
+            }
+        })
+    }
+}
+
+/// A connection of `pool`, within [`PATIENCE`].
+///
+/// # Errors
+/// `Unavailable` when there is none in time.
+pub async fn connection(pool: &Pool) -> Result<Object, DbError> {
+    match timeout(PATIENCE, pool.get()).await {
+        Ok(Ok(object)) => Ok(object),
+        Ok(Err(PoolError::Backend(error))) => Err(error.into()),
+        Ok(Err(error)) => Err(DbError::Unavailable(chain(&error))),
+        Err(_) => Err(DbError::Unavailable(format!("no connection within {PATIENCE:?}"))),
+    }
+}
