@@ -67,6 +67,11 @@ impl Refusal {
             .hint("Ask again; /ready on the admin listener says when it is back")
     }
 
+    /// 503: another transaction holds what the call needs.
+    pub fn busy() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "The cluster is locked by another transaction").hint("Ask again")
+    }
+
     /// 500. `fault` goes to the log and nowhere else.
     pub fn internal(fault: impl std::fmt::Display) -> Self {
         tracing::error!(error = %fault, "a request failed");
@@ -91,7 +96,8 @@ impl Refusal {
             StatusCode::UNAUTHORIZED => {
                 let headers = response.headers_mut();
                 headers.append(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"goahead\""));
-                headers.append(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"goahead\", charset=\"UTF-8\""));
+                headers
+                    .append(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"goahead\", charset=\"UTF-8\""));
             }
             _ => {}
         }
@@ -100,20 +106,23 @@ impl Refusal {
 
 impl From<DbError> for Refusal {
     fn from(error: DbError) -> Self {
-        match error {
-            DbError::Unavailable => Self::unavailable(),
-            DbError::Sql { code, message, detail, hint } => {
-                let status = status_of(&code);
-                if status == StatusCode::INTERNAL_SERVER_ERROR {
-                    return Self::internal(format_args!("{code}: {message}"));
-                }
-                let detail = match detail {
-                    Some(detail) => format!("{message}: {detail}"),
-                    None => message,
-                };
-                Self { status, detail, hint, code: Some(code) }
+        let sql = match error {
+            DbError::Unavailable(reason) => {
+                tracing::warn!(reason, "the database did not answer");
+                return Self::unavailable();
             }
+            DbError::Answer(text) => return Self::internal(text),
+            DbError::Sql(sql) => *sql,
+        };
+        let status = status_of(&sql.code);
+        if status == StatusCode::INTERNAL_SERVER_ERROR {
+            return Self::internal(format_args!("{}: {sql}", sql.code));
         }
+        let detail = match sql.detail {
+            Some(detail) => format!("{}: {detail}", sql.message),
+            None => sql.message,
+        };
+        Self { status, detail, hint: sql.hint, code: Some(sql.code) }
     }
 }
 
@@ -158,13 +167,28 @@ impl IntoResponse for Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::db::SqlError;
 
     #[test]
     fn sqlstates_map_as_published() {
         for (state, status) in [
-            ("22023", 400), ("22P02", 400), ("23514", 400), ("42501", 403), ("P0002", 404), ("23505", 409),
-            ("55000", 409), ("55P03", 503), ("57014", 503), ("40001", 503), ("40P01", 503), ("25006", 503),
-            ("08006", 503), ("53300", 503), ("57P01", 503), ("XX000", 500), ("42883", 500),
+            ("22023", 400),
+            ("22P02", 400),
+            ("23514", 400),
+            ("42501", 403),
+            ("P0002", 404),
+            ("23505", 409),
+            ("55000", 409),
+            ("55P03", 503),
+            ("57014", 503),
+            ("40001", 503),
+            ("40P01", 503),
+            ("25006", 503),
+            ("08006", 503),
+            ("53300", 503),
+            ("57P01", 503),
+            ("XX000", 500),
+            ("42883", 500),
         ] {
             assert_eq!(status_of(state).as_u16(), status, "{state}");
         }
@@ -172,12 +196,12 @@ mod tests {
 
     #[test]
     fn internal_text_stays_inside() {
-        let refusal: Refusal = DbError::Sql {
+        let refusal: Refusal = DbError::Sql(Box::new(SqlError {
             code: "XX000".into(),
             message: "secret path /var/lib".into(),
             detail: None,
             hint: Some("secret".into()),
-        }
+        }))
         .into();
         assert_eq!(refusal.status, StatusCode::INTERNAL_SERVER_ERROR);
         assert!(!refusal.sentence().contains("secret"));

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header::CONTENT_LENGTH};
+use futures_util::StreamExt;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
@@ -17,32 +18,31 @@ pub const LIMIT: usize = 64 * 1024;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Reads a body of at most [`LIMIT`] bytes: 413 beyond, 408 when it does not arrive in ten seconds.
-pub async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
+pub async fn read(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Refusal> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > LIMIT as u64) {
         return Err(too_large());
     }
-    match tokio::time::timeout(PATIENCE, to_bytes(body, LIMIT)).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) if is_length_limit(&error) => Err(too_large()),
-        Ok(Err(_)) => Err(Refusal::bad_request("The request body ended early")),
-        Err(_) => Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "The request body did not arrive in time")),
+    tokio::time::timeout(PATIENCE, collect(body))
+        .await
+        .unwrap_or_else(|_| Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "The request body did not arrive in time")))
+}
+
+async fn collect(body: Body) -> Result<Vec<u8>, Refusal> {
+    let mut whole = Vec::new();
+    let mut chunks = body.into_data_stream();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| Refusal::bad_request("The request body ended early"))?;
+        if whole.len() + chunk.len() > LIMIT {
+            return Err(too_large());
+        }
+        whole.extend_from_slice(&chunk);
     }
+    Ok(whole)
 }
 
 fn too_large() -> Refusal {
     Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, format!("The request body is larger than {LIMIT} bytes"))
-}
-
-fn is_length_limit(error: &axum::Error) -> bool {
-    let mut source = std::error::Error::source(error);
-    while let Some(inner) = source {
-        if inner.is::<http_body_util::LengthLimitError>() {
-            return true;
-        }
-        source = inner.source();
-    }
-    false
 }
 
 /// What a host says of itself when it asks or inquires.
@@ -158,7 +158,10 @@ mod tests {
 
     #[test]
     fn what_the_original_never_read_cannot_fail() {
-        assert_eq!(Ask::parse(br#"{"fqdn":"a","uptime":"1h","restart_reason":5,"x":[{}],"boot_id":{}}"#), ask("a", "1h"));
+        assert_eq!(
+            Ask::parse(br#"{"fqdn":"a","uptime":"1h","restart_reason":5,"x":[{}],"boot_id":{}}"#),
+            ask("a", "1h")
+        );
         assert_eq!(Ask::parse(br#"{"restart_reason":"kernel"}"#).map(|a| a.reason), Some("kernel".into()));
     }
 

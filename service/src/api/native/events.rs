@@ -1,0 +1,137 @@
+//! Events: what happened, as pages of a list or as a stream that goes on.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::header::{ACCEPT, CACHE_CONTROL};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream::{self, Stream};
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::sync::OwnedSemaphorePermit;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{List, Page, Params, fetch};
+use crate::api::Shared;
+use crate::api::auth::Reader;
+use crate::api::error::{Problem, Refusal};
+
+/// The pause between two looks for new events.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The most streams of one service, as each asks the database once a second.
+pub const STREAMS: usize = 64;
+
+pub fn router() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new().routes(routes!(list))
+}
+
+/// List events, oldest first, or follow them
+///
+/// With `Accept: text/event-stream` the answer goes on with each new event; `Last-Event-ID` or `after` says where.
+#[utoipa::path(get, path = "/v1/events", tag = "events",
+    params(Page, ("Last-Event-ID" = Option<i64>, Header, description = "The last event seen")),
+    responses(
+        (status = 200, content((List = "application/json"), (String = "text/event-stream"))),
+        (status = 401, body = Problem),
+    ))]
+async fn list(
+    State(app): State<Shared>,
+    _: Reader,
+    Params(page): Params<Page>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let (limit, after) = (page.limit()?, page.number()?);
+    if !wants_stream(&headers) {
+        let after = after.unwrap_or(0);
+        let events: Value = fetch(&app, "SELECT goahead.list_events($1, $2)", &[&after, &limit]).await?;
+        return Ok(Json(events).into_response());
+    }
+    let permit =
+        app.streams.clone().try_acquire_owned().map_err(|_| {
+            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, format!("{STREAMS} streams are open already"))
+        })?;
+    let seen = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
+    let stream = follow(app, seen.or(after).unwrap_or(0), permit);
+    let mut response = Sse::new(stream).keep_alive(KeepAlive::default()).into_response();
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+fn wants_stream(headers: &HeaderMap) -> bool {
+    headers.get_all(ACCEPT).iter().any(|value| value.as_bytes().starts_with(b"text/event-stream"))
+}
+
+/// A part of the list of events.
+#[derive(Deserialize)]
+struct Part {
+    items: Vec<Value>,
+}
+
+struct Follower {
+    app: Shared,
+    after: i64,
+    ready: VecDeque<Value>,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Events from a cursor on, for ever; a database that is away only makes them late.
+fn follow(app: Shared, after: i64, permit: OwnedSemaphorePermit) -> impl Stream<Item = Result<Event, Infallible>> {
+    let follower = Follower { app, after, ready: VecDeque::new(), _permit: permit };
+    stream::unfold(follower, |mut follower| async move {
+        while follower.ready.is_empty() {
+            let sql = "SELECT goahead.list_events($1, $2)";
+            if let Ok(part) = fetch::<Part>(&follower.app, sql, &[&follower.after, &100_i32]).await {
+                follower.ready.extend(part.items);
+            }
+            if follower.ready.is_empty() {
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+        let event = follower.ready.pop_front()?;
+        follower.after = event["id"].as_i64().unwrap_or(follower.after);
+        Some((Ok(render(&event)), follower))
+    })
+}
+
+fn render(event: &Value) -> Event {
+    let rendered = Event::default().data(event.to_string());
+    let rendered = match event["id"].as_i64() {
+        Some(id) => rendered.id(id.to_string()),
+        None => rendered,
+    };
+    match event["kind"].as_str() {
+        // A line break in the name of an event would end the field.
+        Some(kind) if !kind.contains(['\r', '\n']) => rendered.event(kind),
+        _ => rendered,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_are_asked_for_by_name() {
+        let wants = |text| wants_stream(&HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(text))]));
+        assert!(wants("text/event-stream"));
+        assert!(!wants("*/*"));
+        assert!(!wants("application/json"));
+    }
+
+    #[tokio::test]
+    async fn events_carry_their_cursor() {
+        let event = serde_json::json!({ "id": 7, "kind": "granted", "fqdn": "a\nb" });
+        let stream = stream::iter([Ok::<_, Infallible>(render(&event))]);
+        let body = axum::body::to_bytes(Sse::new(stream).into_response().into_body(), 1000).await.expect("a body");
+        let text = String::from_utf8_lossy(&body);
+        assert!(text.contains("id: 7\n") && text.contains("event: granted\n"), "{text}");
+        assert!(text.contains(r#""fqdn":"a\nb""#), "{text}");
+    }
+}

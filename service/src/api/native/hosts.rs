@@ -1,0 +1,58 @@
+//! Hosts: what is known of them, and why one may or may not restart now.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+use serde_json::Value;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{List, Page, Params, Segment, fetch};
+use crate::api::Shared;
+use crate::api::auth::Reader;
+use crate::api::error::{Problem, Refusal};
+
+pub fn router() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(get)).routes(routes!(unknown))
+}
+
+/// Which hosts are wanted.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct OfCluster {
+    /// Only hosts of this cluster.
+    cluster: Option<String>,
+}
+
+/// List hosts
+#[utoipa::path(get, path = "/v1/hosts", tag = "hosts", params(OfCluster, Page), responses(
+    (status = 200, body = List), (status = 401, body = Problem)))]
+async fn list(
+    State(app): State<Shared>,
+    _: Reader,
+    Params(of): Params<OfCluster>,
+    Params(page): Params<Page>,
+) -> Result<Json<Value>, Refusal> {
+    let limit = page.limit()?;
+    fetch(&app, "SELECT goahead.list_hosts($1, $2, $3)", &[&of.cluster, &limit, &page.after]).await.map(Json)
+}
+
+/// One host, with each condition of a restart and its verdict now
+#[utoipa::path(get, path = "/v1/hosts/{fqdn}", tag = "hosts", params(("fqdn" = String, Path)), responses(
+    (status = 200, body = Map<String, Value>), (status = 404, body = Problem)))]
+async fn get(State(app): State<Shared>, _: Reader, Segment(fqdn): Segment<String>) -> Result<Json<Value>, Refusal> {
+    match fetch(&app, "SELECT goahead.get_host($1)", &[&fqdn]).await? {
+        Value::Null => Err(Refusal::not_found(format!("The host {fqdn:?} has never asked"))
+            .hint("/v1/unknown-hosts lists hosts that match no cluster")),
+        host => Ok(Json(host)),
+    }
+}
+
+/// List hosts that asked and match no cluster, newest first
+#[utoipa::path(get, path = "/v1/unknown-hosts", tag = "hosts", params(Page), responses(
+    (status = 200, body = List), (status = 401, body = Problem)))]
+async fn unknown(State(app): State<Shared>, _: Reader, Params(page): Params<Page>) -> Result<Json<Value>, Refusal> {
+    let limit = page.limit()?;
+    fetch(&app, "SELECT goahead.list_unknown_hosts($1)", &[&limit]).await.map(Json)
+}
