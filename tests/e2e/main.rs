@@ -1,3 +1,12 @@
 //! One promise per module, each against the real binary and a real PostgreSQL.
 
+mod concurrency;
+mod crash;
+mod database_away;
+mod dump_restore;
+mod embedded;
+mod fleetlock;
+mod hostile;
+mod open_transaction;
 mod trace;
+mod two_databases;

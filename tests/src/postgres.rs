@@ -68,6 +68,13 @@ impl Postgres {
         self.child.as_ref().expect("the server runs").id()
     }
 
+    /// The process ids of the server's processes, the first one first.
+    pub fn processes(&self) -> Vec<u32> {
+        let first = self.pid();
+        let children = std::fs::read_to_string(format!("/proc/{first}/task/{first}/children")).expect("/proc");
+        std::iter::once(first).chain(children.split_whitespace().filter_map(|pid| pid.parse().ok())).collect()
+    }
+
     /// Kills the server's first process with SIGKILL; the others notice and end, and the database recovers at the next launch.
     pub fn kill(&mut self) {
         let mut child = self.child.take().expect("the server runs");
@@ -181,6 +188,25 @@ impl Database<'_> {
     /// A connection as superuser.
     pub fn connect(&self) -> Client {
         self.server.connect(&self.name)
+    }
+
+    /// Writes the settings of a cluster; its pattern, unless given, takes the hosts `NAME-….example.org`.
+    pub fn cluster(&self, name: &str, settings: serde_json::Value) {
+        let mut all = serde_json::json!({
+            "enabled": true,
+            "name_pattern": format!(r"^{name}-.*\.example\.org$"),
+            "allowed_parallel_restarts": 1,
+            "reboot_completion_check_offset": "0s",
+        });
+        for (key, value) in settings.as_object().expect("an object of settings") {
+            all[key] = value.clone();
+        }
+        self.connect().execute("SELECT goahead.set_cluster($1, $2)", &[&name, &all]).expect("set_cluster");
+    }
+
+    /// The one number that a query gives.
+    pub fn count(&self, query: &str) -> i64 {
+        self.connect().query_one(query, &[]).unwrap_or_else(|error| panic!("{query}: {error}")).get(0)
     }
 }
 

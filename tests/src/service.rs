@@ -37,7 +37,12 @@ pub struct Setup {
 impl Setup {
     /// A service over a database of the test's own server.
     pub fn over(database: &Database<'_>) -> Self {
-        Self::new().flag("--database-url", database.url())
+        Self::over_url(&database.url())
+    }
+
+    /// A service over the database at an address.
+    pub fn over_url(url: &str) -> Self {
+        Self::new().flag("--database-url", url)
     }
 
     /// A service with its own PostgreSQL below `data`.
@@ -78,6 +83,17 @@ impl Setup {
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
         self
+    }
+
+    /// Runs the programs that clusters configure; when the tests run as root, as a user without any rights.
+    pub fn running_jobs(self) -> Self {
+        let setup = self.switch("--run-jobs");
+        if rustix::process::geteuid().is_root() { setup.flag("--job-user", "nobody") } else { setup }
+    }
+
+    /// Runs it to its end and gives what it said, for one that is expected to refuse.
+    pub fn output(mut self) -> std::process::Output {
+        self.command.output().expect("the binary starts")
     }
 
     /// HTTPS with a certificate of this authority.
