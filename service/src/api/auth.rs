@@ -206,6 +206,15 @@ pub async fn admit(app: &App, parts: &Parts) -> Result<Caller, Refusal> {
     identify(app, parts).await?.ok_or_else(|| unauthorized("This service asks every caller for credentials"))
 }
 
+/// Lets a caller see the status page: anyone, unless the operator asks for credentials; then those of a reader.
+pub async fn admit_reader(app: &App, parts: &Parts) -> Result<(), Refusal> {
+    if app.state.options.require_auth {
+        require(app, parts, Role::Reader).await.map(|_| ())
+    } else {
+        origin::check(&parts.uri, &parts.headers, &app.state.options, false)
+    }
+}
+
 /// With `--bind-names`, refuses a caller that speaks for somebody else.
 pub fn check_name(caller: &Caller, name: &str, options: &Options) -> Result<(), Refusal> {
     if !options.bind_names || caller.speaks_for(name) {

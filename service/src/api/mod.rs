@@ -143,3 +143,6 @@ fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
         .unwrap_or("a panic without text");
     error::Refusal::internal(text).into_response()
 }
+
+#[cfg(test)]
+mod tests;

@@ -91,7 +91,12 @@ fn follow(app: Shared, after: i64, permit: OwnedSemaphorePermit) -> impl Stream<
                 follower.ready.extend(part.items);
             }
             if follower.ready.is_empty() {
-                tokio::time::sleep(PAUSE).await;
+                let mut closing = follower.app.state.closing.clone();
+                tokio::select! {
+                    () = tokio::time::sleep(PAUSE) => {}
+                    // The sender gone means the same: nobody is left to end this stream later.
+                    _ = closing.wait_for(|closing| *closing) => return None,
+                }
             }
         }
         let event = follower.ready.pop_front()?;
