@@ -1,7 +1,7 @@
 //! Who may call what: tokens, client certificates, the roles they carry and the names they speak for.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::extract::FromRequestParts;
@@ -109,23 +109,29 @@ const REMEMBERED: usize = 4096;
 
 /// Answers about tokens by the SHA-256 of the token; the token itself is not kept.
 #[derive(Default)]
-pub struct Tokens(Mutex<HashMap<[u8; 32], (Instant, Option<Caller>)>>);
+pub struct Tokens(Mutex<HashMap<[u8; 32], Known>>);
+
+/// What the database said about a token, and when; nobody for a token that it does not know.
+struct Known {
+    at: Instant,
+    caller: Option<Caller>,
+}
 
 impl Tokens {
     fn recall(&self, hash: &[u8; 32]) -> Option<Option<Caller>> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(hash).filter(|(at, _)| at.elapsed() < BELIEVED).map(|(_, caller)| caller.clone())
+        known.get(hash).filter(|known| known.at.elapsed() < BELIEVED).map(|known| known.caller.clone())
     }
 
     fn remember(&self, hash: [u8; 32], caller: Option<Caller>) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= REMEMBERED {
-            known.retain(|_, (at, _)| at.elapsed() < BELIEVED);
+            known.retain(|_, known| known.at.elapsed() < BELIEVED);
             if known.len() >= REMEMBERED {
                 known.clear();
             }
         }
-        known.insert(hash, (Instant::now(), caller));
+        known.insert(hash, Known { at: Instant::now(), caller });
     }
 }
 
@@ -236,34 +242,38 @@ async fn require(app: &App, parts: &Parts, role: Role) -> Result<Caller, Refusal
         .hint("Use a token of that role, or map the client certificate to it with --cert-role"))
 }
 
-macro_rules! at_least {
-    ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
-        pub struct $name(pub Caller);
+/// A caller with at least the role reader; as an argument of a handler it refuses all others.
+pub struct Reader;
 
-        impl FromRequestParts<Shared> for $name {
-            type Rejection = Refusal;
+impl FromRequestParts<Shared> for Reader {
+    type Rejection = Refusal;
 
-            async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Refusal> {
-                let app = Arc::clone(app);
-                require(&app, parts, Role::$name).await.map(Self)
-            }
-        }
-    };
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Refusal> {
+        require(app, parts, Role::Reader).await.map(|_| Self)
+    }
 }
 
-at_least!(
-    /// A caller with at least the role reader; as an argument of a handler it refuses all others.
-    Reader
-);
-at_least!(
-    /// A caller with at least the role operator; as an argument of a handler it refuses all others.
-    Operator
-);
-at_least!(
-    /// A caller with the role admin; as an argument of a handler it refuses all others.
-    Admin
-);
+/// A caller with at least the role operator; as an argument of a handler it refuses all others.
+pub struct Operator(pub Caller);
+
+impl FromRequestParts<Shared> for Operator {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Refusal> {
+        require(app, parts, Role::Operator).await.map(Self)
+    }
+}
+
+/// A caller with the role admin; as an argument of a handler it refuses all others.
+pub struct Admin(pub Caller);
+
+impl FromRequestParts<Shared> for Admin {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Refusal> {
+        require(app, parts, Role::Admin).await.map(Self)
+    }
+}
 
 #[cfg(test)]
 mod tests {
