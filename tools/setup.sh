@@ -36,8 +36,8 @@ apt_install() {
 
 debian_packages() {
     local major found
-    # sudo: cargo-pgrx runs its test server as another user through it when called by root.
-    echo gcc libc6-dev ca-certificates curl sudo
+    # sudo: cargo-pgrx runs its test server as another user through it when called by root. libfaketime: a test steps a clock.
+    echo gcc libc6-dev ca-certificates curl sudo libfaketime
     found=$(find_pg_config || true)
     case $found in
     "") major=$(apt-cache depends postgresql | sed -n 's/.*Depends: postgresql-\([0-9]*\)$/\1/p' | head -1) ;;

@@ -1,5 +1,7 @@
 //! One promise per module, each against the real binary and a real PostgreSQL.
 
+mod client;
+mod clock_step;
 mod concurrency;
 mod crash;
 mod database_away;

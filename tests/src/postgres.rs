@@ -15,6 +15,7 @@ use crate::{SOON, eventually};
 pub struct Postgres {
     directory: tempfile::TempDir,
     settings: Vec<String>,
+    environment: Vec<(String, String)>,
     child: Option<Child>,
 }
 
@@ -37,6 +38,11 @@ impl Postgres {
 
     /// A new server with settings as in postgresql.conf, such as `fsync=on`.
     pub fn with(settings: &[&str]) -> Self {
+        Self::with_environment(settings, &[])
+    }
+
+    /// A new server with settings, whose processes have these environment variables.
+    pub fn with_environment(settings: &[&str], environment: &[(&str, &str)]) -> Self {
         let user = User::postgres();
         let directory = crate::directory(user);
         let mut command = user.command(programs().join("initdb"));
@@ -53,7 +59,12 @@ impl Postgres {
             "-D",
         ]);
         run(command.arg(directory.path().join("data")));
-        let mut server = Self { directory, settings: settings.iter().map(ToString::to_string).collect(), child: None };
+        let mut server = Self {
+            directory,
+            settings: settings.iter().map(ToString::to_string).collect(),
+            environment: environment.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+            child: None,
+        };
         server.launch();
         server
     }
@@ -95,6 +106,7 @@ impl Postgres {
             for setting in &self.settings {
                 command.args(["-c", setting]);
             }
+            command.envs(self.environment.iter().map(|(name, value)| (name, value)));
             command.stdin(Stdio::null()).stdout(log.try_clone().expect("dup")).stderr(log);
             let mut child = command.spawn().expect("postgres starts");
             loop {
