@@ -32,6 +32,8 @@ pub struct Cli {
 /// What a user can run.
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Ask whether this machine may restart, and restart it: in place of goahead_client
+    Client(commands::client::Args),
     /// Print a completion script for a shell
     Completions(commands::completions::Args),
     /// Print the manual page, or write one page per command to a directory
@@ -49,6 +51,7 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
         }
     };
     let outcome = match cli.command {
+        Command::Client(args) => commands::client::run(&args, &cli.logging),
         Command::Completions(args) => commands::completions::run(&args, Cli::command()),
         Command::Man(args) => commands::man::run(&args, Cli::command()),
     };

@@ -3,6 +3,7 @@
 //! The floors, from the top: `main` > `commands` > `api` > `db`, `program`. Nothing imports upward.
 
 mod api;
+mod checks;
 mod cli;
 mod commands;
 mod db;
@@ -10,6 +11,7 @@ mod legacy;
 mod logging;
 mod metrics;
 mod peer;
+mod program;
 
 use std::process::ExitCode;
 

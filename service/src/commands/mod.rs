@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use crate::db::DbError;
 
+pub mod client;
 pub mod completions;
 pub mod man;
 
@@ -39,7 +40,5 @@ impl From<std::io::Error> for Failure {
 /// # Errors
 /// When the operating system refuses the runtime its descriptors.
 pub fn small_runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    Ok(tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?)
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }
