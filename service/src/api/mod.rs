@@ -89,7 +89,7 @@ pub fn router(state: State) -> axum::Router {
     let (routes, document) = openapi::document()
         .merge(goahead::router())
         .merge(fleetlock::router())
-        .merge(native::router())
+        .merge(openapi::with_credentials(native::router()))
         .split_for_parts();
     let document: Arc<str> = openapi::render(&document).into();
     routes

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use utoipa::openapi::OpenApi as Document;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, OpenApi as Document, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 
@@ -44,6 +44,30 @@ impl Modify for Credentials {
 /// A router without routes whose document says what holds for all of them.
 pub fn document() -> OpenApiRouter<Shared> {
     OpenApiRouter::with_openapi(Api::openapi())
+}
+
+/// Says of every operation of operators what all of them have in common: credentials, and the errors around them.
+pub fn with_credentials(mut router: OpenApiRouter<Shared>) -> OpenApiRouter<Shared> {
+    let problem = |description: &str| {
+        let schema = Ref::from_schema_name("Problem");
+        let content = ContentBuilder::new().schema(Some(schema)).build();
+        ResponseBuilder::new().description(description).content("application/problem+json", content).build()
+    };
+    let either = ["token", "password"].map(|scheme| SecurityRequirement::new(scheme, [""; 0]));
+    for item in router.get_openapi_mut().paths.paths.values_mut() {
+        let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
+        for operation in operations.into_iter().flatten() {
+            operation.security = Some(either.to_vec());
+            for (status, description) in [
+                ("401", "No credentials, or unknown ones"),
+                ("403", "The role of the credentials is too low, or the request comes from a foreign page"),
+                ("503", "The database does not answer"),
+            ] {
+                operation.responses.responses.insert(status.to_owned(), RefOr::T(problem(description)));
+            }
+        }
+    }
+    router
 }
 
 /// The document as JSON.

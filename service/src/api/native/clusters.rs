@@ -26,15 +26,17 @@ pub fn router() -> OpenApiRouter<Shared> {
 }
 
 /// List clusters
-#[utoipa::path(get, path = "/v1/clusters", tag = "clusters", params(Page), responses(
-    (status = 200, body = List), (status = 401, body = Problem), (status = 403, body = Problem)))]
+#[utoipa::path(get, path = "/v1/clusters",
+    operation_id = "list_clusters", tag = "clusters", params(Page), responses(
+    (status = 200, body = List)))]
 async fn list(State(app): State<Shared>, _: Reader, Params(page): Params<Page>) -> Result<Json<Value>, Refusal> {
     let limit = page.limit()?;
     fetch(&app, "SELECT goahead.list_clusters($1, $2)", &[&limit, &page.after]).await.map(Json)
 }
 
 /// One cluster with its settings
-#[utoipa::path(get, path = "/v1/clusters/{name}", tag = "clusters", params(("name" = String, Path)), responses(
+#[utoipa::path(get, path = "/v1/clusters/{name}",
+    operation_id = "get_cluster", tag = "clusters", params(("name" = String, Path)), responses(
     (status = 200, body = Map<String, Value>), (status = 404, body = Problem)))]
 async fn get(State(app): State<Shared>, _: Reader, Segment(name): Segment<String>) -> Result<Json<Value>, Refusal> {
     cluster(&app, &name).await.map(Json)
@@ -44,10 +46,11 @@ async fn get(State(app): State<Shared>, _: Reader, Segment(name): Segment<String
 ///
 /// Commands and checks are refused unless the service runs with --allow-commands-over-http; those that the cluster
 /// has already may be sent back unchanged.
-#[utoipa::path(put, path = "/v1/clusters/{name}", tag = "clusters", params(("name" = String, Path)),
+#[utoipa::path(put, path = "/v1/clusters/{name}",
+    operation_id = "set_cluster", tag = "clusters", params(("name" = String, Path)),
     request_body = Map<String, Value>, responses(
     (status = 200, description = "The cluster as it is now", body = Map<String, Value>),
-    (status = 400, body = Problem), (status = 403, body = Problem)))]
+    (status = 400, body = Problem)))]
 async fn put(
     State(app): State<Shared>,
     Admin(caller): Admin,
@@ -63,7 +66,8 @@ async fn put(
 }
 
 /// Remove a cluster
-#[utoipa::path(delete, path = "/v1/clusters/{name}", tag = "clusters", params(("name" = String, Path)), responses(
+#[utoipa::path(delete, path = "/v1/clusters/{name}",
+    operation_id = "drop_cluster", tag = "clusters", params(("name" = String, Path)), responses(
     (status = 204), (status = 404, body = Problem), (status = 409, body = Problem)))]
 async fn delete(
     State(app): State<Shared>,
@@ -85,7 +89,8 @@ struct Freeze {
 }
 
 /// Deny every restart of a cluster
-#[utoipa::path(post, path = "/v1/clusters/{name}/freeze", tag = "clusters", params(("name" = String, Path)),
+#[utoipa::path(post, path = "/v1/clusters/{name}/freeze",
+    operation_id = "freeze", tag = "clusters", params(("name" = String, Path)),
     request_body = Freeze, responses(
     (status = 200, description = "The cluster as it is now", body = Map<String, Value>),
     (status = 400, body = Problem), (status = 404, body = Problem)))]
@@ -101,7 +106,8 @@ async fn freeze(
 }
 
 /// End a freeze
-#[utoipa::path(post, path = "/v1/clusters/{name}/thaw", tag = "clusters", params(("name" = String, Path)), responses(
+#[utoipa::path(post, path = "/v1/clusters/{name}/thaw",
+    operation_id = "thaw", tag = "clusters", params(("name" = String, Path)), responses(
     (status = 200, description = "The cluster as it is now", body = Map<String, Value>),
     (status = 404, body = Problem)))]
 async fn thaw(
@@ -122,7 +128,8 @@ struct Rollout {
 }
 
 /// Restart every host of a cluster, within its limits
-#[utoipa::path(post, path = "/v1/clusters/{name}/rollouts", tag = "rollouts", params(("name" = String, Path)),
+#[utoipa::path(post, path = "/v1/clusters/{name}/rollouts",
+    operation_id = "start_rollout", tag = "rollouts", params(("name" = String, Path)),
     request_body = Rollout, responses(
     (status = 201, description = "`{\"id\": n}`", body = Map<String, Value>),
     (status = 404, body = Problem), (status = 409, body = Problem)))]

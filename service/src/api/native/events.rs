@@ -20,7 +20,7 @@ use utoipa_axum::routes;
 use super::{List, Page, Params, fetch};
 use crate::api::Shared;
 use crate::api::auth::Reader;
-use crate::api::error::{Problem, Refusal};
+use crate::api::error::Refusal;
 
 /// The pause between two looks for new events.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -35,11 +35,11 @@ pub fn router() -> OpenApiRouter<Shared> {
 /// List events, oldest first, or follow them
 ///
 /// With `Accept: text/event-stream` the answer goes on with each new event; `Last-Event-ID` or `after` says where.
-#[utoipa::path(get, path = "/v1/events", tag = "events",
+#[utoipa::path(get, path = "/v1/events",
+    operation_id = "list_events", tag = "events",
     params(Page, ("Last-Event-ID" = Option<i64>, Header, description = "The last event seen")),
     responses(
         (status = 200, content((List = "application/json"), (String = "text/event-stream"))),
-        (status = 401, body = Problem),
     ))]
 async fn list(
     State(app): State<Shared>,

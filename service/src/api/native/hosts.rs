@@ -25,8 +25,9 @@ struct OfCluster {
 }
 
 /// List hosts
-#[utoipa::path(get, path = "/v1/hosts", tag = "hosts", params(OfCluster, Page), responses(
-    (status = 200, body = List), (status = 401, body = Problem)))]
+#[utoipa::path(get, path = "/v1/hosts",
+    operation_id = "list_hosts", tag = "hosts", params(OfCluster, Page), responses(
+    (status = 200, body = List)))]
 async fn list(
     State(app): State<Shared>,
     _: Reader,
@@ -38,7 +39,8 @@ async fn list(
 }
 
 /// One host, with each condition of a restart and its verdict now
-#[utoipa::path(get, path = "/v1/hosts/{fqdn}", tag = "hosts", params(("fqdn" = String, Path)), responses(
+#[utoipa::path(get, path = "/v1/hosts/{fqdn}",
+    operation_id = "get_host", tag = "hosts", params(("fqdn" = String, Path)), responses(
     (status = 200, body = Map<String, Value>), (status = 404, body = Problem)))]
 async fn get(State(app): State<Shared>, _: Reader, Segment(fqdn): Segment<String>) -> Result<Json<Value>, Refusal> {
     match fetch(&app, "SELECT goahead.get_host($1)", &[&fqdn]).await? {
@@ -49,8 +51,9 @@ async fn get(State(app): State<Shared>, _: Reader, Segment(fqdn): Segment<String
 }
 
 /// List hosts that asked and match no cluster, newest first
-#[utoipa::path(get, path = "/v1/unknown-hosts", tag = "hosts", params(Page), responses(
-    (status = 200, body = List), (status = 401, body = Problem)))]
+#[utoipa::path(get, path = "/v1/unknown-hosts",
+    operation_id = "list_unknown_hosts", tag = "hosts", params(Page), responses(
+    (status = 200, body = List)))]
 async fn unknown(State(app): State<Shared>, _: Reader, Params(page): Params<Page>) -> Result<Json<Value>, Refusal> {
     let limit = page.limit()?;
     fetch(&app, "SELECT goahead.list_unknown_hosts($1)", &[&limit]).await.map(Json)

@@ -19,8 +19,9 @@ pub fn router() -> OpenApiRouter<Shared> {
 }
 
 /// List restarts, newest first
-#[utoipa::path(get, path = "/v1/restarts", tag = "restarts", params(Page), responses(
-    (status = 200, body = List), (status = 401, body = Problem)))]
+#[utoipa::path(get, path = "/v1/restarts",
+    operation_id = "list_restarts", tag = "restarts", params(Page), responses(
+    (status = 200, body = List)))]
 async fn list(State(app): State<Shared>, _: Reader, Params(page): Params<Page>) -> Result<Json<Value>, Refusal> {
     let (limit, before) = (page.limit()?, page.number()?);
     fetch(&app, "SELECT goahead.list_restarts($1, $2)", &[&limit, &before]).await.map(Json)
@@ -35,7 +36,8 @@ struct Note {
 }
 
 /// Count the open restart of a host as completed
-#[utoipa::path(post, path = "/v1/restarts/{fqdn}/complete", tag = "restarts", params(("fqdn" = String, Path)),
+#[utoipa::path(post, path = "/v1/restarts/{fqdn}/complete",
+    operation_id = "complete_restart", tag = "restarts", params(("fqdn" = String, Path)),
     request_body = Note, responses((status = 204), (status = 404, description = "None is open", body = Problem)))]
 async fn complete(
     State(app): State<Shared>,
@@ -48,7 +50,8 @@ async fn complete(
 }
 
 /// Count the open restart of a host as failed
-#[utoipa::path(post, path = "/v1/restarts/{fqdn}/fail", tag = "restarts", params(("fqdn" = String, Path)),
+#[utoipa::path(post, path = "/v1/restarts/{fqdn}/fail",
+    operation_id = "fail_restart", tag = "restarts", params(("fqdn" = String, Path)),
     request_body = Note, responses((status = 204), (status = 404, description = "None is open", body = Problem)))]
 async fn fail(
     State(app): State<Shared>,
@@ -61,7 +64,8 @@ async fn fail(
 }
 
 /// Take the permission of a host back; it must not restart any more
-#[utoipa::path(post, path = "/v1/restarts/{fqdn}/cancel", tag = "restarts", params(("fqdn" = String, Path)),
+#[utoipa::path(post, path = "/v1/restarts/{fqdn}/cancel",
+    operation_id = "cancel_restart", tag = "restarts", params(("fqdn" = String, Path)),
     request_body = Note, responses((status = 204), (status = 404, description = "None is open", body = Problem)))]
 async fn cancel(
     State(app): State<Shared>,

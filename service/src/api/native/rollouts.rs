@@ -17,15 +17,17 @@ pub fn router() -> OpenApiRouter<Shared> {
 }
 
 /// List rollouts, newest first, with hosts done, running and left
-#[utoipa::path(get, path = "/v1/rollouts", tag = "rollouts", params(Page), responses(
-    (status = 200, body = List), (status = 401, body = Problem)))]
+#[utoipa::path(get, path = "/v1/rollouts",
+    operation_id = "list_rollouts", tag = "rollouts", params(Page), responses(
+    (status = 200, body = List)))]
 async fn list(State(app): State<Shared>, _: Reader, Params(page): Params<Page>) -> Result<Json<Value>, Refusal> {
     let (limit, before) = (page.limit()?, page.number()?);
     fetch(&app, "SELECT goahead.list_rollouts($1, $2)", &[&limit, &before]).await.map(Json)
 }
 
 /// Stop a rollout; hosts that restart already go on
-#[utoipa::path(post, path = "/v1/rollouts/{id}/stop", tag = "rollouts", params(("id" = i64, Path)), responses(
+#[utoipa::path(post, path = "/v1/rollouts/{id}/stop",
+    operation_id = "stop_rollout", tag = "rollouts", params(("id" = i64, Path)), responses(
     (status = 204), (status = 404, body = Problem)))]
 async fn stop(
     State(app): State<Shared>,
