@@ -8,7 +8,7 @@ PATH=$PWD/target/tools/bin:$HOME/.cargo/bin:$PATH:/usr/sbin:/sbin
 # cargo-pgrx passes a linker option that keeps the SQL schema in the library; RUSTFLAGS would override it.
 unset RUSTFLAGS
 
-PGRX_VERSION=$(sed -n 's/^pgrx = "=\(.*\)"/\1/p' Cargo.toml)
+export PGRX_VERSION; PGRX_VERSION=$(sed -n 's/^pgrx = "=\(.*\)"/\1/p' Cargo.toml)
 
 say() { printf '\033[1m==> %s\033[0m\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }

@@ -9,7 +9,7 @@ package=target/release/goahead-pg$major
 library=$DESTDIR$("$target" --pkglibdir)
 share=$DESTDIR$("$target" --sharedir)/extension
 
-for file in $(find "$package" -type f); do
+find "$package" -type f | while read -r file; do
     case $file in
     *.so) to=$library mode=755 ;;
     *) to=$share mode=644 ;;

@@ -15,7 +15,7 @@ place() { $run install -D -m "$1" "$2" "$DESTDIR$3"; }
 staged=$(mktemp -d)
 trap 'rm -rf "$staged"' EXIT
 
-"$(dirname "$0")/install-extension.sh" "$PG_CONFIG"
+tools/install-extension.sh "$PG_CONFIG"
 
 place 755 "$binary" "$PREFIX/bin/goahead"
 $run ln -sf goahead "$DESTDIR$PREFIX/bin/goahead_client"

@@ -9,4 +9,4 @@ for part in "$PG_BIN" "$("$PG_CONFIG" --pkglibdir)" "$("$PG_CONFIG" --sharedir)"
     mkdir -p "$1${part%/*}"
     cp -a "$part" "$1${part%/*}/"
 done
-DESTDIR='' "$(dirname "$0")/install-extension.sh" "$1$PG_BIN/pg_config"
+DESTDIR='' tools/install-extension.sh "$1$PG_BIN/pg_config"

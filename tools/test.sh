@@ -26,8 +26,8 @@ test_service() { cargo test -p goahead-service; }
 # Against the release binary, and a copy of PostgreSQL that carries the release build of the extension, so that neither
 # what is installed on this machine nor another test run matters.
 test_e2e() {
-    "$(dirname "$0")/build.sh"
-    "$(dirname "$0")/private-postgres.sh" "$stage"
+    tools/build.sh
+    tools/private-postgres.sh "$stage"
     GOAHEAD_PG_BIN=$stage$PG_BIN GOAHEAD_BIN=$PWD/target/release/goahead cargo test -p goahead-tests
 }
 
