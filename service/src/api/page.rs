@@ -38,6 +38,10 @@ static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     HeaderValue::from_str(&policy).expect("base64 and fixed text fit a header")
 });
 
+/// The list function goes forward from a cursor; a page wants the other end.
+const NEWEST_EVENTS: &str = "SELECT coalesce(pg_catalog.jsonb_agg(e ORDER BY e.id DESC), '[]') \
+                             FROM (SELECT * FROM goahead.events ORDER BY id DESC LIMIT 50) e";
+
 /// One part of a list.
 #[derive(Deserialize)]
 struct Items {
@@ -74,7 +78,7 @@ async fn look(app: &App, parts: &axum::http::request::Parts) -> Result<Fleet, Re
         stats: fetch(app, "SELECT goahead.stats()", &[]).await?,
         clusters: list("SELECT goahead.list_clusters(1000)").await?,
         restarts: list("SELECT goahead.list_restarts(200)").await?,
-        events: list("SELECT goahead.recent_events(50)").await?,
+        events: fetch(app, NEWEST_EVENTS, &[]).await?,
         unknown: list("SELECT goahead.list_unknown_hosts(50)").await?,
     })
 }

@@ -37,7 +37,7 @@ pub fn router() -> OpenApiRouter<Shared> {
 /// With `Accept: text/event-stream` the answer goes on with each new event; `Last-Event-ID` or `after` says where.
 #[utoipa::path(get, path = "/v1/events",
     operation_id = "list_events", tag = "events",
-    params(Page, ("Last-Event-ID" = Option<i64>, Header, description = "The last event seen")),
+    params(Page, ("Last-Event-ID" = Option<String>, Header, description = "The cursor of the last event seen")),
     responses(
         (status = 200, content((List = "application/json"), (String = "text/event-stream"))),
     ))]
@@ -47,9 +47,12 @@ async fn list(
     Params(page): Params<Page>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let (limit, after) = (page.limit()?, page.number()?);
+    let limit = page.limit()?;
+    let after = page.after.filter(|after| !after.is_empty());
+    if after.as_deref().is_some_and(|after| !is_cursor(after)) {
+        return Err(Refusal::bad_request("after is not a cursor of events").hint("Send `next` of the previous answer"));
+    }
     if !wants_stream(&headers) {
-        let after = after.unwrap_or(0);
         let events: Value = fetch(&app, "SELECT goahead.list_events($1, $2)", &[&after, &limit]).await?;
         return Ok(Json(events).into_response());
     }
@@ -57,11 +60,17 @@ async fn list(
         app.streams.clone().try_acquire_owned().map_err(|_| {
             Refusal::new(StatusCode::SERVICE_UNAVAILABLE, format!("{STREAMS} streams are open already"))
         })?;
-    let seen = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
-    let stream = follow(app, seen.or(after).unwrap_or(0), permit);
+    let seen = headers.get("last-event-id").and_then(|id| id.to_str().ok()).filter(|id| is_cursor(id));
+    let stream = follow(app, seen.map(str::to_owned).or(after), permit);
     let mut response = Sse::new(stream).keep_alive(KeepAlive::default()).into_response();
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
+}
+
+/// Whether a text is a transaction id and an event id, the form of cursors of events.
+fn is_cursor(text: &str) -> bool {
+    let number = |part: &str| part.parse::<u64>().is_ok();
+    text.split_once('.').is_some_and(|(transaction, event)| number(transaction) && number(event))
 }
 
 fn wants_stream(headers: &HeaderMap) -> bool {
@@ -76,13 +85,17 @@ struct Part {
 
 struct Follower {
     app: Shared,
-    after: i64,
+    after: Option<String>,
     ready: VecDeque<Value>,
     _permit: OwnedSemaphorePermit,
 }
 
 /// Events from a cursor on, for ever; a database that is away only makes them late.
-fn follow(app: Shared, after: i64, permit: OwnedSemaphorePermit) -> impl Stream<Item = Result<Event, Infallible>> {
+fn follow(
+    app: Shared,
+    after: Option<String>,
+    permit: OwnedSemaphorePermit,
+) -> impl Stream<Item = Result<Event, Infallible>> {
     let follower = Follower { app, after, ready: VecDeque::new(), _permit: permit };
     stream::unfold(follower, |mut follower| async move {
         while follower.ready.is_empty() {
@@ -100,16 +113,18 @@ fn follow(app: Shared, after: i64, permit: OwnedSemaphorePermit) -> impl Stream<
             }
         }
         let event = follower.ready.pop_front()?;
-        follower.after = event["id"].as_i64().unwrap_or(follower.after);
+        if let Some(cursor) = event["cursor"].as_str() {
+            follower.after = Some(cursor.to_owned());
+        }
         Some((Ok(render(&event)), follower))
     })
 }
 
 fn render(event: &Value) -> Event {
     let rendered = Event::default().data(event.to_string());
-    let rendered = match event["id"].as_i64() {
-        Some(id) => rendered.id(id.to_string()),
-        None => rendered,
+    let rendered = match event["cursor"].as_str() {
+        Some(cursor) if is_cursor(cursor) => rendered.id(cursor),
+        _ => rendered,
     };
     match event["kind"].as_str() {
         // A line break in the name of an event would end the field.
@@ -130,13 +145,21 @@ mod tests {
         assert!(!wants("application/json"));
     }
 
+    #[test]
+    fn cursors_have_a_form() {
+        assert!(is_cursor("740.7") && is_cursor("0.0"));
+        for text in ["7", "a.7", "7.", ".7", "7.7.7", "-1.0", "7.1\n"] {
+            assert!(!is_cursor(text), "{text:?}");
+        }
+    }
+
     #[tokio::test]
     async fn events_carry_their_cursor() {
-        let event = serde_json::json!({ "id": 7, "kind": "granted", "fqdn": "a\nb" });
+        let event = serde_json::json!({ "id": 7, "cursor": "740.7", "kind": "granted", "fqdn": "a\nb" });
         let stream = stream::iter([Ok::<_, Infallible>(render(&event))]);
         let body = axum::body::to_bytes(Sse::new(stream).into_response().into_body(), 1000).await.expect("a body");
         let text = String::from_utf8_lossy(&body);
-        assert!(text.contains("id: 7\n") && text.contains("event: granted\n"), "{text}");
+        assert!(text.contains("id: 740.7\n") && text.contains("event: granted\n"), "{text}");
         assert!(text.contains(r#""fqdn":"a\nb""#), "{text}");
     }
 }

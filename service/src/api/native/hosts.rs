@@ -20,11 +20,11 @@ pub fn router() -> OpenApiRouter<Shared> {
 #[derive(Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 struct OfCluster {
-    /// Only hosts of this cluster.
-    cluster: Option<String>,
+    /// The cluster whose hosts are wanted.
+    cluster: String,
 }
 
-/// List hosts
+/// List the hosts of a cluster
 #[utoipa::path(get, path = "/v1/hosts",
     operation_id = "list_hosts", tag = "hosts", params(OfCluster, Page), responses(
     (status = 200, body = List)))]

@@ -92,9 +92,9 @@ fn clusters(clusters: &[Value]) -> Markup {
                 }
                 @for cluster in clusters {
                     tr {
-                        td.name { (text(cluster, "name")) }
+                        td.name { (text(cluster, "cluster")) }
                         td.number { (text(cluster, "running")) }
-                        td.number { (text(cluster, "limit")) }
+                        td.number { (text(cluster, "allowed_parallel_restarts")) }
                         td.number { @if cluster["overdue"].as_i64() > Some(0) { span.bad { (text(cluster, "overdue")) } } @else { "0" } }
                         td.number { (text(cluster, "known_hosts")) }
                         td { (state(cluster)) }
@@ -110,9 +110,8 @@ fn state(cluster: &Value) -> Markup {
     html! {
         @if cluster["enabled"] == Value::Bool(false) {
             span.warn { "disabled" }
-        } @else if let Some(reason) = cluster["frozen_reason"].as_str() {
+        } @else if let Some(reason) = cluster["frozen"].as_str() {
             span.warn { "frozen" } ": " (reason)
-            @if cluster["frozen_until"].is_string() { " until " (moment(cluster, "frozen_until")) }
         } @else if cluster["rollout"].is_number() {
             "rollout " (text(cluster, "rollout"))
         } @else {
@@ -131,7 +130,7 @@ fn restarts(restarts: &[Value]) -> Markup {
                 tr { th { "Host" } th { "Cluster" } th { "State" } th { "Granted" } th { "Reason" } }
                 @for restart in open {
                     tr {
-                        td.name { (text(restart, "holder")) @if restart["fqdn"].is_string() && restart["fqdn"] != restart["holder"] { " (" (text(restart, "fqdn")) ")" } }
+                        td.name { (text(restart, "host")) @if restart["named"].is_string() { " (" (text(restart, "named")) ")" } }
                         td.name { (text(restart, "cluster")) }
                         td { (text(restart, "state")) @if !restart["overdue_at"].is_null() { " " span.bad { "overdue" } } }
                         td { (moment(restart, "granted_at")) }
@@ -210,8 +209,10 @@ mod tests {
     fn sample(name: &str) -> String {
         let page = Fleet {
             stats: json!({ "clusters": 1, "overdue": 2 }),
-            clusters: vec![json!({ "name": name, "running": 1, "limit": 2, "overdue": 1, "frozen_reason": name })],
-            restarts: vec![json!({ "holder": name, "granted_at": "2026-11-20T19:01:02.5+00:00", "ended_at": null })],
+            clusters: vec![
+                json!({ "cluster": name, "running": 1, "allowed_parallel_restarts": "2", "overdue": 1, "frozen": name }),
+            ],
+            restarts: vec![json!({ "host": name, "granted_at": "2026-11-20T19:01:02.5+00:00", "ended_at": null })],
             events: vec![json!({ "kind": "granted", "subject": name, "at": name })],
             unknown: vec![json!({ "name": name, "times": 3 })],
         };
