@@ -3,7 +3,7 @@
 use goahead_tests::fleet;
 use goahead_tests::http::Http;
 use goahead_tests::process::{runs, signal_pid};
-use goahead_tests::service::{DataDirectory, Setup, config_file};
+use goahead_tests::service::{DataDirectory, Setup};
 use goahead_tests::{SOON, eventually, fixture};
 use rustix::process::Signal;
 
@@ -13,9 +13,12 @@ const SECOND: &str = "foobar-server-ac02.domain.tld";
 const THIRD: &str = "foobar-server-ac03.domain.tld";
 
 fn setup(data: &DataDirectory) -> Setup {
-    let config = data.root().join("config.yml");
-    let config = if config.exists() { config } else { config_file(data.root(), &fixture("conformance/clusters.yml")) };
-    Setup::embedded(data).flag("--config", config)
+    let include = data.root().join("include");
+    if !include.exists() {
+        std::fs::create_dir(&include).expect("mkdir");
+        std::fs::copy(fixture("conformance/clusters.yml"), include.join("clusters.yml")).expect("copy");
+    }
+    Setup::embedded(data).flag("--include-dir", include)
 }
 
 #[test]

@@ -13,8 +13,9 @@ use serde_json::Value;
 fn a_recorded_session_is_answered_as_the_original_does() {
     let data = DataDirectory::new();
     let authority = Authority::new();
-    let config = config_file(data.root(), &fixture("conformance/clusters.yml"));
-    let service = Setup::embedded(&data).flag("--config", config).switch("--run-jobs").tls(&authority).start();
+    let pair = authority.sign(&["localhost", "127.0.0.1"]);
+    let config = config_file(data.root(), &fixture("conformance/clusters.yml"), &pair);
+    let service = Setup::embedded(&data).flag("--config", config).trusting(&authority).start();
 
     let trace = std::fs::read_to_string(fixture("conformance/goahead.trace.json")).expect("the trace");
     let trace: Value = serde_json::from_str(&trace).expect("JSON");

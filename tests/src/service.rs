@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use crate::http::Http;
 use crate::postgres::{Database, tail};
 use crate::process::{self, Output, User};
-use crate::tls::Authority;
+use crate::tls::{Authority, Pair};
 use crate::{SOON, binary, eventually};
 
 /// A running `goahead serve` on ports of the system's choice.
@@ -85,10 +85,9 @@ impl Setup {
         self
     }
 
-    /// Runs the programs that clusters configure; when the tests run as root, as a user without any rights.
+    /// Runs the programs that clusters configure.
     pub fn running_jobs(self) -> Self {
-        let setup = self.switch("--run-jobs");
-        if rustix::process::geteuid().is_root() { setup.flag("--job-user", "nobody") } else { setup }
+        self.switch("--run-jobs")
     }
 
     /// Runs it to its end and gives what it said, for one that is expected to refuse.
@@ -97,10 +96,15 @@ impl Setup {
     }
 
     /// HTTPS with a certificate of this authority.
-    pub fn tls(mut self, authority: &Authority) -> Self {
+    pub fn tls(self, authority: &Authority) -> Self {
         let pair = authority.sign(&["localhost", "127.0.0.1"]);
+        self.flag("--tls-cert", pair.certificate).flag("--tls-key", pair.key).trusting(authority)
+    }
+
+    /// The client that comes with the service trusts certificates of this authority.
+    pub fn trusting(mut self, authority: &Authority) -> Self {
         self.authority = Some(authority.pem());
-        self.flag("--tls-cert", pair.certificate).flag("--tls-key", pair.key)
+        self
     }
 
     /// A header on every request of the client that comes with the service.
@@ -253,12 +257,20 @@ impl Drop for DataDirectory {
 }
 
 /// Writes a configuration file of the original goahead into `directory`: one that has `clusters` imported at start.
-pub fn config_file(directory: &Path, clusters: &Path) -> PathBuf {
+pub fn config_file(directory: &Path, clusters: &Path, certificate: &Pair) -> PathBuf {
     let include = directory.join("include");
     std::fs::create_dir(&include).expect("mkdir");
     std::fs::copy(clusters, include.join("clusters.yml")).expect("copy");
     let config = directory.join("config.yml");
-    std::fs::write(&config, format!("---\ninclude_dir: {}\ntimeout: 5s\n", include.display())).expect("write");
+    let text = format!(
+        "---\ntimeout: 5s\nlisten_address: 0.0.0.0\nlisten_port: 8443\nssl_certificate_file: {}\nssl_private_key: {}\n\
+         ssl_require_and_verify_client_cert: false\nssl_client_cert_ca_file: /etc/ssl/ca.pem\nsave_state_dir: /tmp/goahead\n\
+         include_dir: {}\n",
+        certificate.certificate.display(),
+        certificate.key.display(),
+        include.display()
+    );
+    std::fs::write(&config, text).expect("write");
     config
 }
 
