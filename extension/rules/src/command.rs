@@ -40,9 +40,7 @@ pub enum CommandError {
     )]
     TemplateInProgram(String),
     /// Something in the form of a template that is none.
-    #[error(
-        "unknown template {0:?}; known are {{:%fqdn%:}}, {{:%hostname%:}}, {{:%cluster%:}} and {{:%uptime%:}}"
-    )]
+    #[error("unknown template {0:?}; known are {{:%fqdn%:}}, {{:%hostname%:}}, {{:%cluster%:}} and {{:%uptime%:}}")]
     UnknownTemplate(String),
     /// A name that the program would read as an option or as another folder: the template, then the name.
     #[error("{{:%{0}%:}} stands for {1:?}, which the program could take for an option or a folder")]
@@ -97,22 +95,10 @@ struct Template {
 }
 
 const TEMPLATES: [Template; 4] = [
-    Template {
-        name: "fqdn",
-        value: |names| names.fqdn,
-    },
-    Template {
-        name: "hostname",
-        value: |names| names.hostname,
-    },
-    Template {
-        name: "cluster",
-        value: |names| names.cluster,
-    },
-    Template {
-        name: "uptime",
-        value: |names| names.uptime,
-    },
+    Template { name: "fqdn", value: |names| names.fqdn },
+    Template { name: "hostname", value: |names| names.hostname },
+    Template { name: "cluster", value: |names| names.cluster },
+    Template { name: "uptime", value: |names| names.uptime },
 ];
 
 fn parse(command: &str) -> Result<Vec<Vec<Part>>, CommandError> {
@@ -128,9 +114,7 @@ fn parts(word: &str) -> Result<Vec<Part>, CommandError> {
     let mut rest = word;
     while let Some((text, after)) = rest.split_once(OPEN) {
         let unknown = |found: &str| CommandError::UnknownTemplate(found.to_owned());
-        let (name, after) = after
-            .split_once(CLOSE)
-            .ok_or_else(|| unknown(&rest[text.len()..]))?;
+        let (name, after) = after.split_once(CLOSE).ok_or_else(|| unknown(&rest[text.len()..]))?;
         let template = TEMPLATES
             .into_iter()
             .find(|template| template.name == name)
@@ -168,12 +152,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const NAMES: Names<'_> = Names {
-        fqdn: "web1.example.org",
-        hostname: "web1",
-        cluster: "web",
-        uptime: "2h31m0s",
-    };
+    const NAMES: Names<'_> = Names { fqdn: "web1.example.org", hostname: "web1", cluster: "web", uptime: "2h31m0s" };
 
     #[test]
     fn splits_as_a_shell_does() {
@@ -193,13 +172,7 @@ mod tests {
         let command = "/bin/echo {:%fqdn%:} -h={:%hostname%:} '{:%cluster%:} {:%uptime%:}' {:%fqdn%:}{:%fqdn%:}";
         assert_eq!(
             render(command, &NAMES).unwrap(),
-            [
-                "/bin/echo",
-                "web1.example.org",
-                "-h=web1",
-                "web 2h31m0s",
-                "web1.example.orgweb1.example.org"
-            ]
+            ["/bin/echo", "web1.example.org", "-h=web1", "web 2h31m0s", "web1.example.orgweb1.example.org"]
         );
         assert_eq!(render("/bin/true", &NAMES).unwrap(), ["/bin/true"]);
     }
@@ -208,25 +181,14 @@ mod tests {
     fn a_name_stays_in_its_word() {
         let fqdn = "a b' \"$(touch x)\" ; {:%cluster%:} #";
         let names = Names { fqdn, ..NAMES };
-        assert_eq!(
-            render("p {:%fqdn%:} x{:%fqdn%:}", &names).unwrap(),
-            ["p", fqdn, &format!("x{fqdn}")]
-        );
+        assert_eq!(render("p {:%fqdn%:} x{:%fqdn%:}", &names).unwrap(), ["p", fqdn, &format!("x{fqdn}")]);
     }
 
     #[test]
     fn a_name_never_chooses_the_program() {
-        for command in [
-            "/tmp/{:%fqdn%:}_panic",
-            "'{:%cluster%:}' x",
-            "{:%nonsense%:}",
-            "/bin/{:% x",
-        ] {
+        for command in ["/tmp/{:%fqdn%:}_panic", "'{:%cluster%:}' x", "{:%nonsense%:}", "/bin/{:% x"] {
             let error = validate(command).unwrap_err();
-            assert!(
-                matches!(error, CommandError::TemplateInProgram(_)),
-                "{command}: {error}"
-            );
+            assert!(matches!(error, CommandError::TemplateInProgram(_)), "{command}: {error}");
             assert_eq!(render(command, &NAMES).unwrap_err(), error);
         }
     }
@@ -242,19 +204,12 @@ mod tests {
             ("p {:%fqdn%:} {:%{:%fqdn%:}", "{:%{:%fqdn%:}"),
         ] {
             let error = validate(command).unwrap_err();
-            assert_eq!(
-                error,
-                CommandError::UnknownTemplate(found.into()),
-                "{command}"
-            );
+            assert_eq!(error, CommandError::UnknownTemplate(found.into()), "{command}");
             assert_eq!(render(command, &NAMES).unwrap_err(), error);
         }
         let message = validate("p {:%x%:}").unwrap_err().to_string();
         for known in TEMPLATES {
-            assert!(
-                message.contains(&format!("{{:%{}%:}}", known.name)),
-                "{message}"
-            );
+            assert!(message.contains(&format!("{{:%{}%:}}", known.name)), "{message}");
         }
         assert_eq!(validate("p { % } {: %fqdn%:} %:}"), Ok(()));
     }
@@ -268,17 +223,10 @@ mod tests {
         );
         assert!(unsafe_names("-").is_err());
         assert_eq!(unsafe_names("a\0"), Err(CommandError::Nul));
-        let names = Names {
-            cluster: "..",
-            uptime: "-5m0s",
-            ..NAMES
-        };
+        let names = Names { cluster: "..", uptime: "-5m0s", ..NAMES };
         assert!(render("p /srv/{:%cluster%:}", &names).is_err());
         assert!(render("p {:%uptime%:}", &names).is_err());
-        assert_eq!(
-            render("p --uptime={:%uptime%:}", &names).unwrap()[1],
-            "--uptime=-5m0s"
-        );
+        assert_eq!(render("p --uptime={:%uptime%:}", &names).unwrap()[1], "--uptime=-5m0s");
     }
 
     proptest! {

@@ -73,9 +73,7 @@ pub fn parse(text: &str) -> Result<GoDuration, ParseError> {
         }
         // Go judges the whole number before it looks at the unit.
         let whole = whole_number(whole).ok_or_else(invalid)?;
-        let end = after
-            .find(|c: char| c == '.' || c.is_ascii_digit())
-            .unwrap_or(after.len());
+        let end = after.find(|c: char| c == '.' || c.is_ascii_digit()).unwrap_or(after.len());
         let (unit, after) = after.split_at(end);
         if unit.is_empty() {
             return Err(ParseError::MissingUnit(text.to_owned()));
@@ -89,10 +87,7 @@ pub fn parse(text: &str) -> Result<GoDuration, ParseError> {
             .and_then(|part| part.checked_add(fraction_of(fraction, length)))
             .filter(|&part| part <= LIMIT)
             .ok_or_else(invalid)?;
-        total = total
-            .checked_add(part)
-            .filter(|&total| total <= LIMIT)
-            .ok_or_else(invalid)?;
+        total = total.checked_add(part).filter(|&total| total <= LIMIT).ok_or_else(invalid)?;
         rest = after;
     }
     if negative {
@@ -110,9 +105,7 @@ fn split_digits(text: &str) -> (&str, &str) {
 fn whole_number(digits: &str) -> Option<u64> {
     digits
         .bytes()
-        .try_fold(0u64, |value, digit| {
-            value.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
-        })
+        .try_fold(0u64, |value, digit| value.checked_mul(10)?.checked_add(u64::from(digit - b'0')))
         .filter(|&value| value <= LIMIT)
 }
 
@@ -318,21 +311,13 @@ mod tests {
         refuses("5", "time: missing unit in duration \"5\"");
         refuses("1h5", "time: missing unit in duration \"1h5\"");
         refuses("1d", "time: unknown unit \"d\" in duration \"1d\"");
-        refuses(
-            "9 days",
-            "time: unknown unit \" days\" in duration \"9 days\"",
-        );
+        refuses("9 days", "time: unknown unit \" days\" in duration \"9 days\"");
         refuses("1H", "time: unknown unit \"H\" in duration \"1H\"");
         refuses("1s ", "time: unknown unit \"s \" in duration \"1s \"");
-        for text in [
-            "", "-", "+", ".", ".s", "-.s", "s", " 1s", "--1s", "1h-5m", "0x1s",
-        ] {
+        for text in ["", "-", "+", ".", ".s", "-.s", "s", " 1s", "--1s", "1h-5m", "0x1s"] {
             assert!(parse(text).is_err(), "{text}");
         }
-        refuses(
-            "\"\\\n\u{e4}",
-            "time: invalid duration \"\\\"\\\\\\x0a\\xc3\\xa4\"",
-        );
+        refuses("\"\\\n\u{e4}", "time: invalid duration \"\\\"\\\\\\x0a\\xc3\\xa4\"");
     }
 
     #[test]
@@ -365,34 +350,18 @@ mod tests {
         assert_eq!(GoDuration::from_secs(2).as_micros(), 2_000_000);
         assert_eq!(GoDuration(-1_999).as_micros(), -1);
         assert_eq!(GoDuration(-1).to_std(), None);
-        assert_eq!(
-            GoDuration(1_500).to_std(),
-            Some(Duration::from_nanos(1_500))
-        );
+        assert_eq!(GoDuration(1_500).to_std(), Some(Duration::from_nanos(1_500)));
         assert_eq!(GoDuration::from_std(Duration::MAX), GoDuration(i64::MAX));
-        assert_eq!(
-            GoDuration::from_std(Duration::from_millis(7)),
-            GoDuration(7_000_000)
-        );
+        assert_eq!(GoDuration::from_std(Duration::from_millis(7)), GoDuration(7_000_000));
     }
 
     #[test]
     fn is_text_in_json() {
-        assert_eq!(
-            serde_json::to_string(&GoDuration::from_secs(90)).unwrap(),
-            "\"1m30s\""
-        );
-        assert_eq!(
-            serde_json::from_str::<GoDuration>("\"1m30s\"").unwrap(),
-            GoDuration::from_secs(90)
-        );
-        let error = serde_json::from_str::<GoDuration>("90")
-            .unwrap_err()
-            .to_string();
+        assert_eq!(serde_json::to_string(&GoDuration::from_secs(90)).unwrap(), "\"1m30s\"");
+        assert_eq!(serde_json::from_str::<GoDuration>("\"1m30s\"").unwrap(), GoDuration::from_secs(90));
+        let error = serde_json::from_str::<GoDuration>("90").unwrap_err().to_string();
         assert!(error.contains("a duration as text"), "{error}");
-        let error = serde_json::from_str::<GoDuration>("\"90\"")
-            .unwrap_err()
-            .to_string();
+        let error = serde_json::from_str::<GoDuration>("\"90\"").unwrap_err().to_string();
         assert!(error.contains("missing unit"), "{error}");
     }
 

@@ -39,9 +39,7 @@ pub enum NameError {
     #[error("the host name has an empty label: a dot stands at its start or beside another dot")]
     EmptyLabel,
     /// A label longer than 63 bytes.
-    #[error(
-        "label {position} of the host name has {length} bytes; at most {MAX_LABEL} are allowed"
-    )]
+    #[error("label {position} of the host name has {length} bytes; at most {MAX_LABEL} are allowed")]
     LongLabel {
         /// Which label, the first being 1.
         position: usize,
@@ -94,15 +92,10 @@ impl Fqdn {
                 return Err(NameError::EmptyLabel);
             }
             if label.len() > MAX_LABEL {
-                return Err(NameError::LongLabel {
-                    position,
-                    length: label.len(),
-                });
+                return Err(NameError::LongLabel { position, length: label.len() });
             }
             if !edge(bytes.first()) || !edge(bytes.last()) {
-                return Err(NameError::LabelEdge {
-                    label: label.to_ascii_lowercase(),
-                });
+                return Err(NameError::LabelEdge { label: label.to_ascii_lowercase() });
             }
         }
         Ok(Self(name.to_ascii_lowercase()))
@@ -134,12 +127,9 @@ impl HolderId {
     pub fn parse(text: &str) -> Result<Self, NameError> {
         const WHAT: &str = "id";
         check_length(WHAT, text, MAX_HOLDER)?;
-        check_alphabet(
-            WHAT,
-            text,
-            "letters, digits, '.', '_', ':' and '-'",
-            |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-'),
-        )?;
+        check_alphabet(WHAT, text, "letters, digits, '.', '_', ':' and '-'", |byte| {
+            byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-')
+        })?;
         Ok(Self(text.to_owned()))
     }
 
@@ -179,11 +169,7 @@ impl GroupName {
 fn check_length(what: &'static str, text: &str, limit: usize) -> Result<(), NameError> {
     match text.len() {
         0 => Err(NameError::Empty { what }),
-        length if length > limit => Err(NameError::TooLong {
-            what,
-            length,
-            limit,
-        }),
+        length if length > limit => Err(NameError::TooLong { what, length, limit }),
         _ => Ok(()),
     }
 }
@@ -194,16 +180,8 @@ fn check_alphabet(
     allowed: &'static str,
     fits: impl Fn(u8) -> bool,
 ) -> Result<(), NameError> {
-    match text
-        .char_indices()
-        .find(|&(_, c)| !u8::try_from(c).is_ok_and(&fits))
-    {
-        Some((at, found)) => Err(NameError::Character {
-            what,
-            found,
-            position: at + 1,
-            allowed,
-        }),
+    match text.char_indices().find(|&(_, c)| !u8::try_from(c).is_ok_and(&fits)) {
+        Some((at, found)) => Err(NameError::Character { what, found, position: at + 1, allowed }),
         None => Ok(()),
     }
 }
@@ -234,21 +212,12 @@ mod tests {
 
     #[track_caller]
     fn refuses(text: &str, message: &str) {
-        assert_eq!(
-            Fqdn::parse(text).unwrap_err().to_string(),
-            message,
-            "{text:?}"
-        );
+        assert_eq!(Fqdn::parse(text).unwrap_err().to_string(), message, "{text:?}");
     }
 
     #[test]
     fn one_host_has_one_name() {
-        for text in [
-            "web1.example.org",
-            "WEB1.Example.ORG",
-            "web1.example.org.",
-            "WEB1.EXAMPLE.ORG.",
-        ] {
+        for text in ["web1.example.org", "WEB1.Example.ORG", "web1.example.org.", "WEB1.EXAMPLE.ORG."] {
             let fqdn = Fqdn::parse(text).unwrap();
             assert_eq!(fqdn.as_str(), "web1.example.org");
             assert_eq!(fqdn.hostname(), "web1");
@@ -264,18 +233,9 @@ mod tests {
         assert_eq!(longest.len(), 253);
         assert!(Fqdn::parse(&longest).is_ok());
         assert!(Fqdn::parse(&format!("{longest}.")).is_ok());
-        refuses(
-            &format!("{longest}a"),
-            "the host name has 254 bytes; at most 253 are allowed",
-        );
-        refuses(
-            &format!("a.{label}a"),
-            "label 2 of the host name has 64 bytes; at most 63 are allowed",
-        );
-        refuses(
-            &"x".repeat(1 << 20),
-            "the host name has 1048576 bytes; at most 253 are allowed",
-        );
+        refuses(&format!("{longest}a"), "the host name has 254 bytes; at most 253 are allowed");
+        refuses(&format!("a.{label}a"), "label 2 of the host name has 64 bytes; at most 63 are allowed");
+        refuses(&"x".repeat(1 << 20), "the host name has 1048576 bytes; at most 253 are allowed");
     }
 
     #[test]
@@ -283,40 +243,16 @@ mod tests {
         refuses("", "the host name is empty");
         refuses(".", "the host name is empty");
         for text in ["a..b", ".a", "a..", ".."] {
-            refuses(
-                text,
-                "the host name has an empty label: a dot stands at its start or beside another dot",
-            );
+            refuses(text, "the host name has an empty label: a dot stands at its start or beside another dot");
         }
-        refuses(
-            "web-.example",
-            "label \"web-\" of the host name must begin and end with a letter or a digit",
-        );
-        refuses(
-            "--Force",
-            "label \"--force\" of the host name must begin and end with a letter or a digit",
-        );
-        refuses(
-            "a._tcp",
-            "label \"_tcp\" of the host name must begin and end with a letter or a digit",
-        );
+        refuses("web-.example", "label \"web-\" of the host name must begin and end with a letter or a digit");
+        refuses("--Force", "label \"--force\" of the host name must begin and end with a letter or a digit");
+        refuses("a._tcp", "label \"_tcp\" of the host name must begin and end with a letter or a digit");
         let alphabet = "only letters, digits, '-', '_' and '.' are allowed";
-        refuses(
-            "../x",
-            &format!("the host name contains '/' at byte 3; {alphabet}"),
-        );
-        refuses(
-            "a$(b)",
-            &format!("the host name contains '$' at byte 2; {alphabet}"),
-        );
-        refuses(
-            "a\n",
-            &format!("the host name contains '\\n' at byte 2; {alphabet}"),
-        );
-        refuses(
-            "a\u{212a}",
-            &format!("the host name contains '\u{212a}' at byte 2; {alphabet}"),
-        );
+        refuses("../x", &format!("the host name contains '/' at byte 3; {alphabet}"));
+        refuses("a$(b)", &format!("the host name contains '$' at byte 2; {alphabet}"));
+        refuses("a\n", &format!("the host name contains '\\n' at byte 2; {alphabet}"));
+        refuses("a\u{212a}", &format!("the host name contains '\u{212a}' at byte 2; {alphabet}"));
         for byte in 0..=127u8 {
             let text = format!("a{}a", char::from(byte));
             let fits = byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
@@ -333,10 +269,7 @@ mod tests {
         assert!(HolderId::parse(&"x".repeat(128)).is_ok());
         let error = HolderId::parse(&"x".repeat(129)).unwrap_err().to_string();
         assert_eq!(error, "the id has 129 bytes; at most 128 are allowed");
-        assert_eq!(
-            HolderId::parse("").unwrap_err().to_string(),
-            "the id is empty"
-        );
+        assert_eq!(HolderId::parse("").unwrap_err().to_string(), "the id is empty");
         for byte in 0..=127u8 {
             let text = char::from(byte).to_string();
             let fits = byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-');
@@ -349,10 +282,7 @@ mod tests {
         assert_eq!(GroupName::parse("db-1.Prod").unwrap().as_str(), "db-1.Prod");
         assert!(GroupName::parse(&"x".repeat(255)).is_ok());
         assert!(GroupName::parse(&"x".repeat(256)).is_err());
-        assert_eq!(
-            GroupName::parse("").unwrap_err().to_string(),
-            "the group is empty"
-        );
+        assert_eq!(GroupName::parse("").unwrap_err().to_string(), "the group is empty");
         for byte in 0..=127u8 {
             let text = char::from(byte).to_string();
             let fits = byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');

@@ -33,24 +33,12 @@ pub enum Weekday {
 
 impl Weekday {
     /// Monday to Sunday.
-    pub const ALL: [Self; 7] = [
-        Self::Mon,
-        Self::Tue,
-        Self::Wed,
-        Self::Thu,
-        Self::Fri,
-        Self::Sat,
-        Self::Sun,
-    ];
+    pub const ALL: [Self; 7] = [Self::Mon, Self::Tue, Self::Wed, Self::Thu, Self::Fri, Self::Sat, Self::Sun];
 
     /// The day of PostgreSQL's `extract(isodow from …)`: 1 is Monday, 7 is Sunday, anything else no day.
     #[must_use]
     pub fn from_isodow(number: i32) -> Option<Self> {
-        usize::try_from(number)
-            .ok()?
-            .checked_sub(1)
-            .and_then(|index| Self::ALL.get(index))
-            .copied()
+        usize::try_from(number).ok()?.checked_sub(1).and_then(|index| Self::ALL.get(index)).copied()
     }
 
     /// `mon` to `sun`.
@@ -128,8 +116,7 @@ impl Window {
     /// closed again `length` minutes later.
     #[must_use]
     pub fn is_open(&self, local: LocalTime) -> bool {
-        self.openings()
-            .any(|opening| minutes_between(opening, local.minute_of_week()) < self.length)
+        self.openings().any(|opening| minutes_between(opening, local.minute_of_week()) < self.length)
     }
 
     /// In how many minutes the window opens: 0 while it is open, else 1 to 10,079. Clock changes are not foreseen.
@@ -139,18 +126,12 @@ impl Window {
             return 0;
         }
         let now = local.minute_of_week();
-        self.openings()
-            .map(|opening| minutes_between(now, opening))
-            .min()
-            .unwrap_or(WEEK)
+        self.openings().map(|opening| minutes_between(now, opening)).min().unwrap_or(WEEK)
     }
 
     /// The minutes of the week at which it opens.
     fn openings(&self) -> impl Iterator<Item = u16> {
-        Weekday::ALL
-            .into_iter()
-            .filter(|day| self.days.contains(*day))
-            .map(|day| day as u16 * DAY + self.start)
+        Weekday::ALL.into_iter().filter(|day| self.days.contains(*day)).map(|day| day as u16 * DAY + self.start)
     }
 }
 
@@ -165,19 +146,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn window(days: &[Weekday], start: u16, length: u16) -> Window {
-        Window {
-            days: days.iter().copied().collect(),
-            start,
-            length,
-            time_zone: "UTC".into(),
-        }
+        Window { days: days.iter().copied().collect(), start, length, time_zone: "UTC".into() }
     }
 
     fn at(weekday: Weekday, hour: u16, minute: u16) -> LocalTime {
-        LocalTime {
-            weekday,
-            minute_of_day: hour * 60 + minute,
-        }
+        LocalTime { weekday, minute_of_day: hour * 60 + minute }
     }
 
     #[test]

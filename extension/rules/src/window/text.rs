@@ -25,10 +25,7 @@ pub struct WindowError {
 }
 
 fn error(key: &str, problem: impl Into<String>) -> WindowError {
-    WindowError {
-        key: key.to_owned(),
-        problem: problem.into(),
-    }
+    WindowError { key: key.to_owned(), problem: problem.into() }
 }
 
 impl Window {
@@ -46,23 +43,12 @@ impl Window {
             return Err(error("window", format!("{value} is not an object; {form}")));
         };
         if let Some(key) = map.keys().find(|key| !KEYS.contains(&key.as_str())) {
-            return Err(error(
-                key,
-                format!("is not a key of a window; the keys are {}", KEYS.join(", ")),
-            ));
+            return Err(error(key, format!("is not a key of a window; the keys are {}", KEYS.join(", "))));
         }
         Ok(Self {
             days: days(map.get("days"))?,
-            start: start(text(
-                map,
-                "start",
-                "write when the window opens, such as \"22:00\"",
-            )?)?,
-            length: length(text(
-                map,
-                "length",
-                "write how long it stays open, such as \"6h\"",
-            )?)?,
+            start: start(text(map, "start", "write when the window opens, such as \"22:00\"")?)?,
+            length: length(text(map, "length", "write how long it stays open, such as \"6h\"")?)?,
             time_zone: time_zone(map)?,
         })
     }
@@ -81,56 +67,37 @@ fn days(value: Option<&Value>) -> Result<Days, WindowError> {
     let mut days = Days::default();
     match value {
         None | Some(Value::Null) => return Ok(Days::DAILY),
-        Some(Value::String(text)) => text
-            .split(',')
-            .try_for_each(|item| add_days(&mut days, item))?,
-        Some(Value::Array(items)) => items
-            .iter()
-            .try_for_each(|item| add_days(&mut days, item.as_str().ok_or_else(|| wrong(item))?))?,
+        Some(Value::String(text)) => text.split(',').try_for_each(|item| add_days(&mut days, item))?,
+        Some(Value::Array(items)) => {
+            items.iter().try_for_each(|item| add_days(&mut days, item.as_str().ok_or_else(|| wrong(item))?))?
+        }
         Some(other) => return Err(wrong(other)),
     }
     if days == Days::default() {
-        return Err(error(
-            "days",
-            format!("names no day; {DAYS_HINT}, or leave it out"),
-        ));
+        return Err(error("days", format!("names no day; {DAYS_HINT}, or leave it out")));
     }
     Ok(days)
 }
 
 /// Three letters or the full English name, in any case.
 fn weekday(name: &str) -> Option<Weekday> {
-    const FULL: [&str; 7] = [
-        "monday",
-        "tuesday",
-        "wednesday",
-        "thursday",
-        "friday",
-        "saturday",
-        "sunday",
-    ];
+    const FULL: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
     let name = name.to_ascii_lowercase();
-    let matches =
-        |(day, full): (Weekday, &str)| (name == day.name() || name == full).then_some(day);
+    let matches = |(day, full): (Weekday, &str)| (name == day.name() || name == full).then_some(day);
     Weekday::ALL.into_iter().zip(FULL).find_map(matches)
 }
 
 /// Adds `mon`, `mon-fri` or `daily`; a range may run over the end of the week.
 fn add_days(days: &mut Days, item: &str) -> Result<(), WindowError> {
     let day = |name: &str| {
-        weekday(name.trim())
-            .ok_or_else(|| error("days", format!("{:?} is no day; {DAYS_HINT}", name.trim())))
+        weekday(name.trim()).ok_or_else(|| error("days", format!("{:?} is no day; {DAYS_HINT}", name.trim())))
     };
     if matches!(item.trim().to_ascii_lowercase().as_str(), "daily" | "*") {
         *days = Days::DAILY;
     } else if let Some((first, last)) = item.split_once('-') {
         let (first, last) = (day(first)?, day(last)?);
         let count = (last as usize + 7 - first as usize) % 7 + 1;
-        let range = Weekday::ALL
-            .into_iter()
-            .cycle()
-            .skip(first as usize)
-            .take(count);
+        let range = Weekday::ALL.into_iter().cycle().skip(first as usize).take(count);
         range.for_each(|day| days.insert(day));
     } else {
         days.insert(day(item)?);
@@ -140,36 +107,21 @@ fn add_days(days: &mut Days, item: &str) -> Result<(), WindowError> {
 
 fn start(text: &str) -> Result<u16, WindowError> {
     let number = |digits: &str, limit: u16| {
-        let plain =
-            matches!(digits.len(), 1 | 2) && digits.bytes().all(|byte| byte.is_ascii_digit());
-        digits
-            .parse()
-            .ok()
-            .filter(|&number: &u16| plain && number < limit)
+        let plain = matches!(digits.len(), 1 | 2) && digits.bytes().all(|byte| byte.is_ascii_digit());
+        digits.parse().ok().filter(|&number: &u16| plain && number < limit)
     };
     text.split_once(':')
         .filter(|(_, minutes)| minutes.len() == 2)
         .and_then(|(hours, minutes)| Some(number(hours, 24)? * 60 + number(minutes, 60)?))
-        .ok_or_else(|| {
-            error(
-                "start",
-                format!("{text:?} is no time of day; write 00:00 to 23:59"),
-            )
-        })
+        .ok_or_else(|| error("start", format!("{text:?} is no time of day; write 00:00 to 23:59")))
 }
 
 fn length(text: &str) -> Result<u16, WindowError> {
-    let GoDuration(nanoseconds) =
-        duration::parse(text).map_err(|problem| error("length", problem.to_string()))?;
+    let GoDuration(nanoseconds) = duration::parse(text).map_err(|problem| error("length", problem.to_string()))?;
     u16::try_from(nanoseconds / MINUTE)
         .ok()
         .filter(|minutes| nanoseconds % MINUTE == 0 && (1..=WEEK).contains(minutes))
-        .ok_or_else(|| {
-            error(
-                "length",
-                format!("{text:?} is not 1m to 168h (a week) in whole minutes"),
-            )
-        })
+        .ok_or_else(|| error("length", format!("{text:?} is not 1m to 168h (a week) in whole minutes")))
 }
 
 fn time_zone(map: &Map<String, Value>) -> Result<String, WindowError> {
@@ -179,10 +131,7 @@ fn time_zone(map: &Map<String, Value>) -> Result<String, WindowError> {
     }
     let zone = text(map, "time_zone", HINT)?;
     if zone.is_empty() || zone.len() > 255 || zone.chars().any(char::is_control) {
-        return Err(error(
-            "time_zone",
-            format!("{zone:?} is no time zone; {HINT}"),
-        ));
+        return Err(error("time_zone", format!("{zone:?} is no time zone; {HINT}")));
     }
     Ok(zone.to_owned())
 }
@@ -190,14 +139,7 @@ fn time_zone(map: &Map<String, Value>) -> Result<String, WindowError> {
 /// The window as it could have been written, for listings and messages: `mon,tue 22:00 for 6h0m0s Europe/Berlin`.
 impl fmt::Display for Window {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} {} for {} {}",
-            self.days,
-            self.start_text(),
-            self.length_text(),
-            self.time_zone
-        )
+        write!(f, "{} {} for {} {}", self.days, self.start_text(), self.length_text(), self.time_zone)
     }
 }
 
@@ -206,11 +148,7 @@ impl fmt::Display for Days {
         if *self == Self::DAILY {
             return f.write_str("daily");
         }
-        let names: Vec<_> = Weekday::ALL
-            .into_iter()
-            .filter(|day| self.contains(*day))
-            .map(Weekday::name)
-            .collect();
+        let names: Vec<_> = Weekday::ALL.into_iter().filter(|day| self.contains(*day)).map(Weekday::name).collect();
         f.write_str(&names.join(","))
     }
 }
@@ -250,11 +188,7 @@ mod tests {
 
     #[track_caller]
     fn reads(value: Value, written: &str) {
-        assert_eq!(
-            Window::parse(&value).unwrap().to_string(),
-            written,
-            "{value}"
-        );
+        assert_eq!(Window::parse(&value).unwrap().to_string(), written, "{value}");
     }
 
     #[track_caller]
@@ -266,28 +200,13 @@ mod tests {
     #[test]
     fn reads_what_people_write() {
         let night = |days: Value| json!({"days": days, "start": "22:00", "length": "6h"});
-        reads(
-            json!({"start": "22:00", "length": "6h"}),
-            "daily 22:00 for 6h0m0s UTC",
-        );
-        reads(
-            night(json!(["mon", "Tue", "SUNDAY"])),
-            "mon,tue,sun 22:00 for 6h0m0s UTC",
-        );
-        reads(
-            night(json!("mon-fri")),
-            "mon,tue,wed,thu,fri 22:00 for 6h0m0s UTC",
-        );
-        reads(
-            night(json!("fri - mon")),
-            "mon,fri,sat,sun 22:00 for 6h0m0s UTC",
-        );
+        reads(json!({"start": "22:00", "length": "6h"}), "daily 22:00 for 6h0m0s UTC");
+        reads(night(json!(["mon", "Tue", "SUNDAY"])), "mon,tue,sun 22:00 for 6h0m0s UTC");
+        reads(night(json!("mon-fri")), "mon,tue,wed,thu,fri 22:00 for 6h0m0s UTC");
+        reads(night(json!("fri - mon")), "mon,fri,sat,sun 22:00 for 6h0m0s UTC");
         reads(night(json!("wed-tue")), "daily 22:00 for 6h0m0s UTC");
         reads(night(json!("sat-sat")), "sat 22:00 for 6h0m0s UTC");
-        reads(
-            night(json!(["mon-tue", "sat"])),
-            "mon,tue,sat 22:00 for 6h0m0s UTC",
-        );
+        reads(night(json!(["mon-tue", "sat"])), "mon,tue,sat 22:00 for 6h0m0s UTC");
         reads(night(json!("mon, wed")), "mon,wed 22:00 for 6h0m0s UTC");
         reads(night(json!("daily")), "daily 22:00 for 6h0m0s UTC");
         reads(night(json!(null)), "daily 22:00 for 6h0m0s UTC");
@@ -295,71 +214,36 @@ mod tests {
             json!({"start": "9:05", "length": "1m", "time_zone": "Europe/Berlin"}),
             "daily 09:05 for 1m0s Europe/Berlin",
         );
-        reads(
-            json!({"start": "00:00", "length": "168h"}),
-            "daily 00:00 for 168h0m0s UTC",
-        );
-        reads(
-            json!({"start": "23:59", "length": "1.5h"}),
-            "daily 23:59 for 1h30m0s UTC",
-        );
+        reads(json!({"start": "00:00", "length": "168h"}), "daily 00:00 for 168h0m0s UTC");
+        reads(json!({"start": "23:59", "length": "1.5h"}), "daily 23:59 for 1h30m0s UTC");
     }
 
     #[test]
     fn refuses_and_names_the_key() {
-        refuses(
-            json!("22:00"),
-            "window: \"22:00\" is not an object; write {",
-        );
-        refuses(
-            json!({"start": "22:00", "lenght": "6h"}),
-            "lenght: is not a key of a window",
-        );
+        refuses(json!("22:00"), "window: \"22:00\" is not an object; write {");
+        refuses(json!({"start": "22:00", "lenght": "6h"}), "lenght: is not a key of a window");
         refuses(json!({"length": "6h"}), "start: is missing");
         refuses(json!({"start": "22:00"}), "length: is missing");
-        refuses(
-            json!({"start": 22, "length": "6h"}),
-            "start: 22 is not a text",
-        );
-        for start in [
-            "24:00", "22:60", "22", "22:0", "-1:00", "+2:00", "022:00", "", ":", "22:00:00", "2200",
-        ] {
-            refuses(
-                json!({"start": start, "length": "6h"}),
-                &format!("start: {start:?} is no time of day"),
-            );
+        refuses(json!({"start": 22, "length": "6h"}), "start: 22 is not a text");
+        for start in ["24:00", "22:60", "22", "22:0", "-1:00", "+2:00", "022:00", "", ":", "22:00:00", "2200"] {
+            refuses(json!({"start": start, "length": "6h"}), &format!("start: {start:?} is no time of day"));
         }
         for length in ["0", "-1h", "90s", "168h1m", "1ns", "2000000h"] {
-            refuses(
-                json!({"start": "22:00", "length": length}),
-                &format!("length: {length:?} is not 1m to"),
-            );
+            refuses(json!({"start": "22:00", "length": length}), &format!("length: {length:?} is not 1m to"));
         }
-        refuses(
-            json!({"start": "22:00", "length": "1d"}),
-            "length: time: unknown unit \"d\"",
-        );
-        refuses(
-            json!({"start": "22:00", "length": 6}),
-            "length: 6 is not a text",
-        );
+        refuses(json!({"start": "22:00", "length": "1d"}), "length: time: unknown unit \"d\"");
+        refuses(json!({"start": "22:00", "length": 6}), "length: 6 is not a text");
         let with_days = |days: Value| json!({"days": days, "start": "22:00", "length": "6h"});
         refuses(with_days(json!("someday")), "days: \"someday\" is no day");
         refuses(with_days(json!("mon-")), "days: \"\" is no day");
         refuses(with_days(json!("")), "days: \"\" is no day");
-        refuses(
-            with_days(json!("mon-tue-wed")),
-            "days: \"tue-wed\" is no day",
-        );
+        refuses(with_days(json!("mon-tue-wed")), "days: \"tue-wed\" is no day");
         refuses(with_days(json!(["mon", 2])), "days: 2 is no day");
         refuses(with_days(json!(1)), "days: 1 is no day");
         refuses(with_days(json!([])), "days: names no day");
         let in_zone = |zone: Value| json!({"start": "22:00", "length": "6h", "time_zone": zone});
         refuses(in_zone(json!("")), "time_zone: \"\" is no time zone");
-        refuses(
-            in_zone(json!("a\nb")),
-            "time_zone: \"a\\nb\" is no time zone",
-        );
+        refuses(in_zone(json!("a\nb")), "time_zone: \"a\\nb\" is no time zone");
         refuses(in_zone(json!("x".repeat(256))), "time_zone:");
         refuses(in_zone(json!(1)), "time_zone: 1 is not a text");
     }
