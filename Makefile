@@ -38,8 +38,9 @@ bench: build ## Measure speed and write tests/bench/RESULTS.md
 	@tools/bench.sh
 
 .PHONY: image
-image: ## Build the container image goahead
+image: ## Build the container images goahead and goahead-postgres
 	docker build -f docker/Dockerfile -t goahead .
+	docker build -f docker/Dockerfile -t goahead-postgres --target database .
 
 .PHONY: clean
 clean: ## Remove what was built; keeps the tools that setup installed

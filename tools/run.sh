@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Runs a service of the release build with an example, in the foreground; its state outlives it. Used by `make run`.
+. "$(dirname "$0")/env.sh"
+need_postgres
+tools/install-extension.sh "$PG_CONFIG"
+
+# As root the database runs as user postgres, who must be able to walk to its data.
+data=$PWD/target/run/data
+if [ "$(id -u)" = 0 ] && ! runuser -u postgres -- test -x "$PWD"; then
+    data=/var/lib/goahead-dev/data
+fi
+mkdir -p "${data%/*}"
+
+say "Starting the service; its state is kept in $data"
+target/release/goahead serve --data-dir "$data" "$@" &
+service=$!
+trap 'kill -TERM $service 2>/dev/null' INT TERM EXIT
+until curl -fs -o /dev/null http://127.0.0.1:8444/ready; do
+    kill -0 $service 2>/dev/null || { wait $service || true; die "the service ended; its last words are above"; }
+    sleep 0.1
+done
+
+target/release/goahead clusters import --data-dir "$data" docs/examples/clusters.yml
+cat <<EOF
+
+goahead is running. Ctrl-C stops it.
+  status page   http://127.0.0.1:8443/
+  metrics       http://127.0.0.1:8444/metrics
+  ask           curl -d '{"fqdn":"web-1.example.org","uptime":"36h"}' http://127.0.0.1:8443/v1/request/restart/os
+
+EOF
+# A signal ends the first wait early; the second one is for the service to finish.
+wait $service || true
+trap '' INT TERM
+trap - EXIT
+wait $service 2>/dev/null || true
+say "Stopped; make run starts it again with the same state"
