@@ -1,2 +1,29 @@
-//! The goahead extension.
+//! The goahead extension: a fleet of machines coordinates itself in the database that its operators already run.
+//!
+//! This file is the table of contents: the rooms, and the order in which sql/ is installed.
+
+use pgrx::prelude::*;
+
+mod clock;
+mod config;
+mod events;
+mod jobs;
+mod library;
+mod restarts;
+mod store;
+mod tokens;
+
 ::pgrx::pg_module_magic!(name, version);
+
+extension_sql_file!("../../sql/roles.sql", name = "roles", bootstrap);
+extension_sql_file!("../../sql/foundation.sql", name = "foundation", requires = ["roles"]);
+extension_sql_file!("../../sql/restarts.sql", name = "restarts", requires = ["foundation"]);
+extension_sql_file!("../../sql/views.sql", name = "views", requires = ["restarts", library::go_duration]);
+extension_sql_file!("../../sql/lists.sql", name = "lists", requires = ["views"]);
+extension_sql_file!("../../sql/grants.sql", name = "grants", finalize);
+
+/// Called when the library is loaded.
+#[pg_guard]
+pub extern "C-unwind" fn _PG_init() {
+    config::register();
+}

@@ -1,5 +1,9 @@
 //! The decisions of goahead: pure functions over facts, shared by the extension and the service.
+pub mod command;
 pub mod duration;
 pub mod hostname;
-pub mod command;
+pub mod lease;
+pub mod pattern;
+pub mod restart;
+pub mod settings;
 pub mod window;

@@ -107,7 +107,8 @@ fn repeated(repetition: &Repetition) -> Known {
         return if max == Some(1) { Known::exactly(optional()) } else { Known::NOTHING };
     }
     let mut power = exact.clone();
-    let mut count = 1;
+    // What is empty, or matches no name, is the same however often it is repeated: up to 2^32 times.
+    let mut count = if longest(&exact) == 0 { min } else { 1 };
     while count < min {
         let Some(product) = product(&power, &exact) else { break };
         power = product;
@@ -161,7 +162,6 @@ fn alternated(branches: &[Hir]) -> Known {
 
 /// Every literal of one list followed by every one of the other, unless that grows too large.
 fn product(first: &Literals, second: &Literals) -> Option<Literals> {
-    let longest = |set: &Literals| set.iter().map(|literal| literal.len()).max().unwrap_or(0);
     let count = first.len() * second.len();
     let limit = if first.len().min(second.len()) <= 1 { MAX_ENUMERATION } else { MAX_PRODUCT };
     if count > limit || longest(first) + longest(second) > MAX_LITERAL {
@@ -169,6 +169,10 @@ fn product(first: &Literals, second: &Literals) -> Option<Literals> {
     }
     let pairs = first.iter().flat_map(|head| second.iter().map(move |tail| [&head[..], &tail[..]].concat()));
     Some(pairs.map(Vec::into_boxed_slice).collect())
+}
+
+fn longest(set: &Literals) -> usize {
+    set.iter().map(|literal| literal.len()).max().unwrap_or(0)
 }
 
 fn shortest(set: &Literals) -> usize {
@@ -240,6 +244,8 @@ mod tests {
             ("[a-d]{2}[ab]x", "aa|ab|ac|ad|ba|bb|bc|bd|ca|cb|cc|cd|da|db|dc|dd & ax|bx"),
             (".*", ""),
             ("^$", ""),
+            ("( ){4000000000}", "!"),
+            ("( |){4000000000}x", "x"),
             ("a b", "!"),
             ("(a b)?c", "c"),
             ("a b|c", "c"),

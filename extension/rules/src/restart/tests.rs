@@ -1,0 +1,1 @@
+//! One example for each rule of the protocol; its histories are explored in the model.

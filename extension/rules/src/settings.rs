@@ -1,0 +1,371 @@
+//! A cluster's settings: the original goahead's YAML keys and ours, judged when they are written.
+
+use crate::duration::{self, GoDuration};
+use crate::window::Window;
+use crate::{command, pattern};
+use serde_json::{Map, Value};
+
+/// How many hosts of a cluster may restart at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// So many hosts; 0 means nobody.
+    Count(u32),
+    /// So many percent (0 to 100) of the cluster's known hosts, rounded down, but at least one unless 0.
+    Percent(u32),
+}
+
+impl Limit {
+    /// The number of slots among `known_hosts`.
+    pub fn slots(self, known_hosts: u32) -> u32 {
+        match self {
+            Self::Count(count) => count,
+            Self::Percent(0) => 0,
+            Self::Percent(percent) => {
+                let share = u64::from(known_hosts) * u64::from(percent) / 100;
+                u32::try_from(share).unwrap_or(u32::MAX).max(1)
+            }
+        }
+    }
+}
+
+/// The settings of one cluster. Durations are nanoseconds, as in Go.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Off makes the cluster invisible to hosts.
+    pub enabled: bool,
+    /// Regular expression; a host belongs to the cluster when its name matches anywhere.
+    pub name_pattern: String,
+    /// Names that the cluster passes over although they match.
+    pub blacklist_name_pattern: Vec<String>,
+    /// Of clusters whose patterns overlap the one with the highest priority wins, then the first by name.
+    pub priority: i32,
+    /// Free text of the operator's; nothing depends on it.
+    pub cluster_type: String,
+    /// Shortest uptime at which a host may restart.
+    pub minimum_uptime: GoDuration,
+    /// How many hosts may restart at once.
+    pub allowed_parallel_restarts: Limit,
+    /// Shortest time between two go-aheads of the cluster.
+    pub minimum_interval: GoDuration,
+    /// When go-aheads may be given; empty means always.
+    pub restart_windows: Vec<Window>,
+    /// Signature of a SQL function (cluster text, fqdn text) returning a reason against the restart, or null.
+    pub blocker: Option<String>,
+    /// How long a request_id that was handed out is good for.
+    pub request_timeout: GoDuration,
+    /// Commands to run when a host got its go-ahead.
+    pub reboot_goahead_actions: Vec<String>,
+    /// Commands that say whether an inquiring host should restart.
+    pub reboot_goahead_checks: Vec<String>,
+    /// The exit code of such a check that means yes.
+    pub reboot_goahead_checks_exit_code_for_reboot: i32,
+    /// Command that says (exit code 0) that a host is back in service.
+    pub reboot_completion_check: Option<String>,
+    /// Time between two completion checks.
+    pub reboot_completion_check_interval: GoDuration,
+    /// How many successes in a row complete a restart; at least 1.
+    pub reboot_completion_check_consecutive_successes: u32,
+    /// When checks start without a contact of the host, counted from the go-ahead; 0 = only at a contact.
+    pub reboot_completion_check_offset: GoDuration,
+    /// Commands to run when a restart is complete.
+    pub reboot_completion_actions: Vec<String>,
+    /// A restart that takes longer is overdue and stops the cluster; None = never.
+    pub reboot_completion_panic_threshold: Option<GoDuration>,
+    /// Commands to run for an overdue host, once per threshold.
+    pub panic_scripts: Vec<String>,
+    /// Longest run of one of the commands above; None = as the runner is configured.
+    pub command_timeout: Option<GoDuration>,
+    /// Failed commands become events, too, not only failed jobs.
+    pub raise_errors: bool,
+}
+
+/// Who writes the settings: what is merely odd in a file of the original is an error in SQL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// `set_cluster`: unknown keys are errors, `enabled` defaults to true.
+    Sql,
+    /// The original's files: unknown keys are warnings, `enabled` defaults to false as it did there.
+    Import,
+}
+
+/// Why settings were refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {problem}")]
+pub struct SettingsError {
+    /// The key at fault.
+    pub key: String,
+    /// What is wrong with it.
+    pub problem: String,
+    /// How to mend it.
+    pub hint: String,
+}
+
+/// Accepted settings and what was odd about them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Accepted {
+    /// The settings.
+    pub settings: Settings,
+    /// One line for each oddity, naming the key.
+    pub warnings: Vec<String>,
+}
+
+/// Default of `request_timeout`: 10 minutes, some 20 times the longest `ask_again_in`.
+pub const REQUEST_TIMEOUT: GoDuration = GoDuration(600_000_000_000);
+
+/// Reads settings from JSON; every key is judged.
+///
+/// # Errors
+/// The first key that cannot be accepted, with the way to mend it.
+pub fn read(value: &Value, source: Source) -> Result<Accepted, SettingsError> {
+    let Value::Object(map) = value else {
+        return Err(error("settings", "is not a JSON object", "write {\"name_pattern\": …, \"allowed_parallel_restarts\": …}"));
+    };
+    let mut reader = Reader { map, source, known: Vec::new(), warnings: Vec::new() };
+    let settings = reader.settings()?;
+    for key in map.keys().filter(|key| !reader.known.contains(&key.as_str())) {
+        let like = reader.known.iter().min_by_key(|known| distance(key, known)).copied().unwrap_or_default();
+        let hint = format!("did you mean {like}? Keys are: {}", reader.known.join(", "));
+        match source {
+            Source::Sql => return Err(SettingsError { key: key.clone(), problem: "is not a setting".into(), hint }),
+            Source::Import => reader.warnings.push(format!("{key}: is not a setting and was ignored; did you mean {like}?")),
+        }
+    }
+    Ok(Accepted { settings, warnings: reader.warnings })
+}
+
+fn error(key: &str, problem: impl Into<String>, hint: impl Into<String>) -> SettingsError {
+    SettingsError { key: key.into(), problem: problem.into(), hint: hint.into() }
+}
+
+struct Reader<'a> {
+    map: &'a Map<String, Value>,
+    source: Source,
+    known: Vec<&'static str>,
+    warnings: Vec<String>,
+}
+
+impl<'a> Reader<'a> {
+    fn settings(&mut self) -> Result<Settings, SettingsError> {
+        let enabled = self.boolean("enabled", self.source == Source::Sql)?;
+        if self.source == Source::Import && !self.map.contains_key("enabled") {
+            self.warnings.push("enabled: is missing, so the cluster is off, as in the original; add enabled: true".into());
+        }
+        let name_pattern = self.pattern()?;
+        let blacklist_name_pattern = self.texts("blacklist_name_pattern")?;
+        for pattern in &blacklist_name_pattern {
+            pattern::validate_pattern(pattern).map_err(|problem| {
+                error("blacklist_name_pattern", problem.to_string(), "patterns are regular expressions in RE2 syntax")
+            })?;
+        }
+        let check = self.commands_of_one("reboot_completion_check")?;
+        let panic_threshold = self.span("reboot_completion_panic_threshold", GoDuration(0))?;
+        let settings = Settings {
+            enabled,
+            name_pattern,
+            blacklist_name_pattern,
+            priority: self.integer("priority", 0)?,
+            cluster_type: self.text("cluster_type")?.unwrap_or_default(),
+            minimum_uptime: self.span("minimum_uptime", GoDuration(0))?,
+            allowed_parallel_restarts: self.limit()?,
+            minimum_interval: self.span("minimum_interval", GoDuration(0))?,
+            restart_windows: self.windows()?,
+            blocker: self.text("blocker")?.filter(|text| !text.trim().is_empty()),
+            request_timeout: self.span("request_timeout", REQUEST_TIMEOUT)?,
+            reboot_goahead_actions: self.commands("reboot_goahead_actions")?,
+            reboot_goahead_checks: self.commands("reboot_goahead_checks")?,
+            reboot_goahead_checks_exit_code_for_reboot: self.integer("reboot_goahead_checks_exit_code_for_reboot", 0)?,
+            reboot_completion_check: check,
+            reboot_completion_check_interval: self.span("reboot_completion_check_interval", GoDuration(0))?,
+            reboot_completion_check_consecutive_successes: self
+                .unsigned("reboot_completion_check_consecutive_successes", 1)?
+                .max(1),
+            reboot_completion_check_offset: self.span("reboot_completion_check_offset", GoDuration(0))?,
+            reboot_completion_actions: self.commands("reboot_completion_actions")?,
+            reboot_completion_panic_threshold: (panic_threshold.0 > 0).then_some(panic_threshold),
+            panic_scripts: self.panic_actions()?,
+            command_timeout: Some(self.span("command_timeout", GoDuration(0))?).filter(|span| span.0 > 0),
+            raise_errors: self.boolean("raise_errors", false)?,
+        };
+        if settings.request_timeout.0 < 60_000_000_000 {
+            return Err(error(
+                "request_timeout",
+                "is shorter than 1m",
+                "clients are told to wait up to 29 s before they ask again, so leave them at least 1m",
+            ));
+        }
+        Ok(settings)
+    }
+
+    fn get(&mut self, key: &'static str) -> Option<&'a Value> {
+        self.known.push(key);
+        self.map.get(key).filter(|value| !value.is_null())
+    }
+
+    fn boolean(&mut self, key: &'static str, default: bool) -> Result<bool, SettingsError> {
+        match self.get(key) {
+            None => Ok(default),
+            Some(Value::Bool(value)) => Ok(*value),
+            Some(other) => Err(error(key, format!("is {other}"), "write true or false")),
+        }
+    }
+
+    fn text(&mut self, key: &'static str) -> Result<Option<String>, SettingsError> {
+        match self.get(key) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(other) => Err(error(key, format!("is {other}"), "write a text")),
+        }
+    }
+
+    fn integer(&mut self, key: &'static str, default: i32) -> Result<i32, SettingsError> {
+        match self.get(key) {
+            None => Ok(default),
+            Some(value) => value
+                .as_i64()
+                .and_then(|number| i32::try_from(number).ok())
+                .ok_or_else(|| error(key, format!("is {value}"), "write a whole number of at most 32 bits")),
+        }
+    }
+
+    fn unsigned(&mut self, key: &'static str, default: u32) -> Result<u32, SettingsError> {
+        match self.get(key) {
+            None => Ok(default),
+            Some(value) => value
+                .as_u64()
+                .and_then(|number| u32::try_from(number).ok())
+                .filter(|number| *number <= 1_000_000)
+                .ok_or_else(|| error(key, format!("is {value}"), "write a whole number from 0 to 1000000")),
+        }
+    }
+
+    fn texts(&mut self, key: &'static str) -> Result<Vec<String>, SettingsError> {
+        let value = self.get(key);
+        texts(key, value)
+    }
+
+    fn commands(&mut self, key: &'static str) -> Result<Vec<String>, SettingsError> {
+        let commands = self.texts(key)?;
+        commands.iter().try_for_each(|line| runnable(key, line))?;
+        Ok(commands)
+    }
+
+    fn commands_of_one(&mut self, key: &'static str) -> Result<Option<String>, SettingsError> {
+        let line = self.text(key)?.filter(|line| !line.trim().is_empty());
+        if let Some(line) = &line {
+            runnable(key, line)?;
+        }
+        Ok(line)
+    }
+
+    fn panic_actions(&mut self) -> Result<Vec<String>, SettingsError> {
+        const KEY: &str = "reboot_completion_panic_actions";
+        let Some(value) = self.get(KEY) else { return Ok(Vec::new()) };
+        let Value::Object(actions) = value else {
+            return Err(error(KEY, format!("is {value}"), "write {\"scripts\": [\"command …\"]}"));
+        };
+        if let Some(other) = actions.keys().find(|key| !matches!(key.as_str(), "mail" | "scripts")) {
+            return Err(error(KEY, format!("has no part {other}"), "its parts are scripts and mail"));
+        }
+        if actions.get("mail").is_some_and(|mail| !texts(KEY, Some(mail)).is_ok_and(|list| list.is_empty())) {
+            self.warnings.push(format!("{KEY}: mail was never sent by the original and is not by goahead; use a script or an alert on the metric"));
+        }
+        let scripts = texts(KEY, actions.get("scripts").filter(|value| !value.is_null()))?;
+        match scripts.iter().try_for_each(|line| runnable(KEY, line)) {
+            Ok(()) => Ok(scripts),
+            Err(problem) => Err(problem),
+        }
+    }
+
+    fn span(&mut self, key: &'static str, default: GoDuration) -> Result<GoDuration, SettingsError> {
+        let hint = "write a duration such as 300ms, 15s, 30m or 2h45m";
+        let span = match self.get(key) {
+            None => return Ok(default),
+            Some(Value::String(text)) => {
+                duration::parse(text).map_err(|problem| error(key, problem.to_string(), hint))?
+            }
+            Some(Value::Number(number)) if number.as_i64() == Some(0) => GoDuration(0),
+            Some(Value::Number(number)) if self.source == Source::Import && number.as_i64().is_some() => {
+                self.warnings.push(format!("{key}: the bare number {number} means nanoseconds, as in the original; {hint}"));
+                GoDuration(number.as_i64().unwrap_or_default())
+            }
+            Some(other) => return Err(error(key, format!("is {other}"), hint)),
+        };
+        match span.0 {
+            0.. => Ok(span),
+            _ => Err(error(key, "is negative", hint)),
+        }
+    }
+
+    fn pattern(&mut self) -> Result<String, SettingsError> {
+        const KEY: &str = "name_pattern";
+        let hint = "write a regular expression that matches the host names of the cluster, such as ^web[0-9]+[.]example[.]org$";
+        let pattern = self.text(KEY)?.filter(|text| !text.is_empty()).ok_or_else(|| error(KEY, "is missing", hint))?;
+        pattern::validate_pattern(&pattern).map_err(|problem| error(KEY, problem.to_string(), hint))?;
+        Ok(pattern)
+    }
+
+    fn limit(&mut self) -> Result<Limit, SettingsError> {
+        const KEY: &str = "allowed_parallel_restarts";
+        let hint = "write how many hosts may restart at once: a number such as 2, or a percentage of the known hosts such as \"10%\"; 0 means nobody";
+        match self.get(KEY) {
+            None => Err(error(KEY, "is missing", hint)),
+            Some(Value::String(text)) => text
+                .strip_suffix('%')
+                .and_then(|digits| digits.trim().parse().ok())
+                .filter(|percent| *percent <= 100)
+                .map(Limit::Percent)
+                .ok_or_else(|| error(KEY, format!("is {text:?}"), hint)),
+            Some(value) => value
+                .as_u64()
+                .filter(|count| *count <= 1_000_000)
+                .and_then(|count| u32::try_from(count).ok())
+                .map(Limit::Count)
+                .ok_or_else(|| error(KEY, format!("is {value}"), hint)),
+        }
+    }
+
+    fn windows(&mut self) -> Result<Vec<Window>, SettingsError> {
+        const KEY: &str = "restart_windows";
+        let hint = "write [{\"days\": [\"mon\", \"tue\"], \"start\": \"22:00\", \"length\": \"6h\", \"time_zone\": \"Europe/Berlin\"}]";
+        match self.get(KEY) {
+            None => Ok(Vec::new()),
+            Some(Value::Array(list)) => list
+                .iter()
+                .map(|window| Window::parse(window).map_err(|problem| error(KEY, problem.to_string(), hint)))
+                .collect(),
+            Some(other) => Err(error(KEY, format!("is {other}"), hint)),
+        }
+    }
+}
+
+/// A list of texts; one bare text counts as a list of one.
+fn texts(key: &str, value: Option<&Value>) -> Result<Vec<String>, SettingsError> {
+    let wrong = |value: &Value| error(key, format!("has the entry {value}"), "write a list of texts");
+    match value {
+        None => Ok(Vec::new()),
+        Some(Value::String(text)) => Ok(vec![text.clone()]),
+        Some(Value::Array(list)) => {
+            list.iter().map(|entry| entry.as_str().map(str::to_owned).ok_or_else(|| wrong(entry))).collect()
+        }
+        Some(other) => Err(wrong(other)),
+    }
+}
+
+fn runnable(key: &str, line: &str) -> Result<(), SettingsError> {
+    command::validate(line).map_err(|problem| {
+        error(key, format!("{problem} in the command {line:?}"), "a command is a program and its arguments; no shell reads it")
+    })
+}
+
+/// Edit distance of two keys, to guess which one was meant.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.bytes().enumerate() {
+            let next = (diagonal + usize::from(x != y)).min(row[j] + 1).min(row[j + 1] + 1);
+            diagonal = std::mem::replace(&mut row[j + 1], next);
+        }
+    }
+    row[b.len()]
+}

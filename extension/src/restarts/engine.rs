@@ -1,0 +1,369 @@
+//! Judges a batch of calls one after another against facts in memory, in one transaction.
+//!
+//! First the facts are read without any lock, and the rules say which calls would change who holds a slot.
+//! Only then the clusters of those are locked (in order of their ids), their facts read again, and every
+//! call judged for good. A set of one waits for its locks; of a larger set, calls whose cluster is busy come
+//! back as `busy`, so that one transaction that was left open stalls only its own cluster.
+
+use super::clusters::{self, Patterns};
+use super::effects::Effects;
+use super::wire::{self, Answer, Ask, Check, Outcome, Wants};
+use super::world::World;
+use crate::clock;
+use crate::store::{self, Store};
+use goahead_rules::command::{self, Names};
+use goahead_rules::pattern::Match;
+use goahead_rules::restart::{self, Contact, Inquiry, Open, Verdict};
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+/// How often a set of one starts over because what it locked was not what it needed.
+const ATTEMPTS: usize = 5;
+
+/// Judges calls; the answers are in their order.
+pub fn run(store: &mut Store<'_, '_>, asks: Vec<Result<Ask, Outcome>>) -> Vec<Outcome> {
+    let single = asks.len() == 1;
+    let mut locked = BTreeSet::new();
+    for attempt in 1.. {
+        let mut batch = Batch::read(store, &asks);
+        let wanted: BTreeSet<i32> = batch.wanted_locks(&asks).difference(&locked).copied().collect();
+        if !wanted.is_empty() {
+            locked.extend(batch.lock(store, &wanted, single));
+            batch = Batch::read(store, &asks);
+        }
+        batch.locked = locked.clone();
+        batch.read_open(store, &asks);
+        let outcomes = batch.judge(store, &asks, single);
+        if attempt < ATTEMPTS && single && outcomes.iter().any(|outcome| outcome.outcome == "busy") {
+            continue;
+        }
+        batch.effects.write(store, &batch.world);
+        wire::remember_unknown(store, std::mem::take(&mut batch.unknown));
+        return outcomes;
+    }
+    unreachable!("the loop above ends by returning")
+}
+
+/// Where a call belongs.
+enum Place {
+    Cluster(i32),
+    Blacklisted(String),
+    Nowhere,
+}
+
+struct Batch {
+    world: World,
+    patterns: Rc<Patterns>,
+    locked: BTreeSet<i32>,
+    effects: Effects,
+    unknown: Vec<(String, Option<String>)>,
+}
+
+impl Batch {
+    /// Reads the facts that all calls need.
+    fn read(store: &mut Store<'_, '_>, asks: &[Result<Ask, Outcome>]) -> Self {
+        let clock = clock::settled(store);
+        let patterns = clusters::patterns(store);
+        let mut world = World::new(clock);
+        let hosts: BTreeSet<&str> = asks
+            .iter()
+            .flatten()
+            .filter(|ask| matches!(ask.wants, Wants::Restart | Wants::Reason))
+            .map(|ask| ask.holder.as_str())
+            .collect();
+        world.load_hosts(store, hosts.into_iter().map(str::to_owned).collect());
+        let mut batch =
+            Self { world, patterns, locked: BTreeSet::new(), effects: Effects::default(), unknown: Vec::new() };
+        let mut ids = BTreeSet::new();
+        for ask in asks.iter().flatten() {
+            if let Place::Cluster(id) = batch.place(ask) {
+                ids.insert(id);
+            }
+            if let Some((id, _)) = batch.world.hosts.get(&ask.holder).and_then(|host| host.mine.as_ref()) {
+                ids.insert(*id);
+            }
+        }
+        batch.world.load_clusters(store, &ids.into_iter().collect::<Vec<_>>());
+        batch
+    }
+
+    /// Reads who holds slots, of the clusters where that matters.
+    fn read_open(&mut self, store: &mut Store<'_, '_>, asks: &[Result<Ask, Outcome>]) {
+        let mut ids = self.locked.clone();
+        for ask in asks.iter().flatten() {
+            if (ask.request_id.is_some() || matches!(ask.wants, Wants::Lock | Wants::Unlock))
+                && let Place::Cluster(id) = self.place(ask)
+            {
+                ids.insert(id);
+            }
+        }
+        self.world.load_open(store, &ids.into_iter().collect::<Vec<_>>());
+    }
+
+    fn place(&self, ask: &Ask) -> Place {
+        if matches!(ask.wants, Wants::Lock | Wants::Unlock) {
+            return self.patterns.id(&ask.group).map_or(Place::Nowhere, Place::Cluster);
+        }
+        let remembered = self.world.hosts.get(&ask.holder).and_then(|host| host.remembered);
+        if let Some((cluster, version)) = remembered
+            && version == self.patterns.version
+        {
+            return Place::Cluster(cluster);
+        }
+        match self.patterns.find(&ask.holder) {
+            Match::Cluster(id) => Place::Cluster(id),
+            Match::Blacklisted { pattern, .. } => Place::Blacklisted(pattern),
+            Match::None => Place::Nowhere,
+        }
+    }
+
+    /// The clusters whose holders would change if the facts stay as they are.
+    fn wanted_locks(&mut self, asks: &[Result<Ask, Outcome>]) -> BTreeSet<i32> {
+        let mut ids = BTreeSet::new();
+        for ask in asks.iter().flatten() {
+            let place = self.place(ask);
+            let mine = self.world.hosts.get(&ask.holder).and_then(|host| host.mine.clone());
+            if let Some((id, open)) = &mine
+                && self.contact(*id, open, ask) != Contact::Nothing
+            {
+                ids.insert(*id);
+            }
+            // A second call may be granted; whether it is, is judged under the lock only.
+            let may_change = match ask.wants {
+                Wants::Lock | Wants::Unlock => true,
+                Wants::Restart => {
+                    let handed_out = self.world.hosts.get(&ask.holder).and_then(|host| host.facts.request.as_ref());
+                    mine.is_none() && ask.request_id.is_some() && handed_out.map(|(id, _)| id) == ask.request_id.as_ref()
+                }
+                Wants::Reason => false,
+            };
+            if may_change && let Place::Cluster(id) = place {
+                ids.insert(id);
+            }
+        }
+        ids
+    }
+
+    fn lock(&self, store: &mut Store<'_, '_>, wanted: &BTreeSet<i32>, wait: bool) -> Vec<i32> {
+        store.begin();
+        let mut locked = Vec::new();
+        for id in wanted {
+            let foldable = self.world.clusters.get(id).is_none_or(|cluster| cluster.settings.blocker.is_none());
+            if wait {
+                store.lock(store::CLUSTER_LOCK, *id);
+                locked.push(*id);
+            } else if foldable && store.try_lock(store::CLUSTER_LOCK, *id) {
+                locked.push(*id);
+            }
+        }
+        locked
+    }
+
+    fn contact(&self, cluster: i32, open: &Open, ask: &Ask) -> Contact {
+        let Some(cluster) = self.world.clusters.get(&cluster) else { return Contact::Nothing };
+        restart::on_contact(open, ask.uptime, ask.boot_id.as_deref(), &cluster.settings, self.world.clock)
+    }
+
+    fn judge(&mut self, store: &mut Store<'_, '_>, asks: &[Result<Ask, Outcome>], single: bool) -> Vec<Outcome> {
+        for id in self.locked.clone() {
+            self.effects.deadlines(&mut self.world, id);
+        }
+        asks.iter()
+            .map(|ask| match ask {
+                Err(invalid) => Outcome {
+                    message: invalid.message.clone(),
+                    hint: invalid.hint,
+                    ..Outcome::new(invalid.outcome)
+                },
+                Ok(ask) => self.judge_one(store, ask, single),
+            })
+            .collect()
+    }
+
+    fn judge_one(&mut self, store: &mut Store<'_, '_>, ask: &Ask, single: bool) -> Outcome {
+        if matches!(ask.wants, Wants::Lock | Wants::Unlock) {
+            return self.fleetlock(store, ask, single);
+        }
+        // What the call says of the host's restart is taken note of, whatever is answered.
+        let mine = self.world.hosts.get(&ask.holder).and_then(|host| host.mine.clone());
+        if let Some((id, open)) = mine {
+            let contact = self.contact(id, &open, ask);
+            if contact != Contact::Nothing {
+                if !self.locked.contains(&id) {
+                    return Outcome::new("busy");
+                }
+                self.effects.contact(&mut self.world, id, &open, contact);
+            }
+        }
+        let id = match self.place(ask) {
+            Place::Cluster(id) => id,
+            Place::Blacklisted(pattern) => {
+                self.unknown.push((ask.holder.clone(), Some(pattern.clone())));
+                let message =
+                    format!("Found matching blacklist name pattern: {pattern} for FQDN: {} Preventing restart!", ask.sent);
+                return Outcome { answer: Some(Answer::unknown(ask, message)), ..Outcome::new("unknown") };
+            }
+            Place::Nowhere => return self.unknown(ask),
+        };
+        if !self.world.clusters.contains_key(&id) {
+            return self.unknown(ask);
+        }
+        self.effects.seen(&mut self.world, id, self.patterns.version, ask);
+        match ask.wants {
+            Wants::Reason => self.inquiry(id, ask),
+            _ => self.request(store, id, ask, single),
+        }
+    }
+
+    fn unknown(&mut self, ask: &Ask) -> Outcome {
+        self.unknown.push((ask.holder.clone(), None));
+        let message = format!("FQDN {} did not match any known cluster", ask.sent);
+        Outcome { answer: Some(Answer::unknown(ask, message)), ..Outcome::new("unknown") }
+    }
+
+    fn request(&mut self, store: &mut Store<'_, '_>, id: i32, ask: &Ask, single: bool) -> Outcome {
+        let mut blocked = None;
+        loop {
+            let verdict = {
+                let cluster = &self.world.clusters[&id];
+                let host = &self.world.hosts[&ask.holder];
+                let ask = rules_ask(ask, &blocked);
+                let mine = host.mine.as_ref().map(|(_, open)| open);
+                restart::request(&cluster.facts(), &host.facts, mine, &ask, self.world.clock)
+            };
+            let name = self.world.clusters[&id].name.clone();
+            let again = |message: &str, request_id: &str| Answer::new(ask, &name, message.to_owned()).ask_again(ask, request_id);
+            return match verdict {
+                Verdict::AskBlocker if !single => Outcome::new("busy"),
+                Verdict::AskBlocker if !self.locked.contains(&id) => Outcome::new("busy"),
+                Verdict::AskBlocker => {
+                    blocked = Some(ask_blocker(store, &self.world, id, &ask.holder));
+                    continue;
+                }
+                Verdict::Granted { .. } if !self.locked.contains(&id) => Outcome::new("busy"),
+                Verdict::Granted { slot } => {
+                    self.effects.grant(store, &mut self.world, id, slot, ask);
+                    let request_id = ask.request_id.as_deref().unwrap_or_default();
+                    Outcome::answered("granted", &name, again("", request_id).granted())
+                }
+                Verdict::AlreadyGranted => {
+                    let request_id = ask.request_id.as_deref().unwrap_or_default();
+                    let answer = again("You should already be restarting!", request_id);
+                    Outcome::answered("granted", &name, answer.granted())
+                }
+                Verdict::Handshake { request_id, remember } => {
+                    if remember {
+                        self.effects.remember_request(&mut self.world, &ask.holder, &request_id);
+                    }
+                    let message = format!("No previous request file found for fqdn: {}", ask.sent);
+                    Outcome::answered("handshake", &name, again(&message, &request_id))
+                }
+                Verdict::Denied { condition, message, at_second_step } => {
+                    self.effects.denied(&mut self.world, &ask.holder, condition, &message);
+                    let handed_out = self.world.hosts[&ask.holder].facts.request.as_ref().map(|(id, _)| id.as_str());
+                    let answer = match handed_out {
+                        Some(request_id) if at_second_step => again(&message, request_id),
+                        _ => Answer::new(ask, &name, message),
+                    };
+                    Outcome { condition: Some(condition.name()), ..Outcome::answered("denied", &name, answer) }
+                }
+            };
+        }
+    }
+
+    fn inquiry(&mut self, id: i32, ask: &Ask) -> Outcome {
+        let cluster = &self.world.clusters[&id];
+        let host = &self.world.hosts[&ask.holder];
+        let mine = host.mine.as_ref().map(|(_, open)| open);
+        let verdict = restart::inquiry(
+            &cluster.facts(),
+            &host.facts,
+            mine,
+            &rules_ask(ask, &None),
+            ask.checks.as_deref(),
+            self.world.clock,
+        );
+        match verdict {
+            Inquiry::No => {
+                Outcome::answered("no", &cluster.name, Answer::new(ask, &cluster.name, "No reason to restart".into()))
+            }
+            Inquiry::Yes(reason) => Outcome::answered("yes", &cluster.name, Answer::new(ask, &cluster.name, reason)),
+            Inquiry::RunChecks => {
+                let names = Names {
+                    fqdn: &ask.holder,
+                    hostname: ask.holder.split('.').next().unwrap_or_default(),
+                    cluster: &cluster.name,
+                    uptime: &ask.uptime_text,
+                };
+                let commands = &cluster.settings.reboot_goahead_checks;
+                let checks = commands.iter().filter_map(|line| command::render(line, &names).ok());
+                let exit_code_for_reboot = cluster.settings.reboot_goahead_checks_exit_code_for_reboot;
+                Outcome {
+                    checks: Some(checks.map(|command| Check { command, exit_code_for_reboot }).collect()),
+                    cluster: Some(cluster.name.clone()),
+                    ..Outcome::new("checks")
+                }
+            }
+        }
+    }
+
+    fn fleetlock(&mut self, store: &mut Store<'_, '_>, ask: &Ask, single: bool) -> Outcome {
+        let Place::Cluster(id) = self.place(ask) else { return Outcome::new("unknown_group") };
+        let Some(name) = self.world.clusters.get(&id).map(|cluster| cluster.name.clone()) else {
+            return Outcome::new("unknown_group");
+        };
+        let with_cluster = |outcome| Outcome { cluster: Some(name.clone()), ..Outcome::new(outcome) };
+        if !self.locked.contains(&id) {
+            return Outcome::new("busy");
+        }
+        if ask.wants == Wants::Unlock {
+            self.effects.unlock(&mut self.world, id, &ask.holder);
+            return with_cluster("released");
+        }
+        let mut blocked = None;
+        loop {
+            let verdict =
+                restart::lock(&self.world.clusters[&id].facts(), &rules_ask(ask, &blocked), self.world.clock);
+            return match verdict {
+                Verdict::AskBlocker if !single => Outcome::new("busy"),
+                Verdict::AskBlocker => {
+                    blocked = Some(ask_blocker(store, &self.world, id, &ask.holder));
+                    continue;
+                }
+                Verdict::Granted { slot } => {
+                    self.effects.grant(store, &mut self.world, id, slot, ask);
+                    with_cluster("granted")
+                }
+                Verdict::AlreadyGranted => with_cluster("granted"),
+                Verdict::Denied { condition, message, .. } => {
+                    Outcome { condition: Some(condition.name()), message: Some(message), ..with_cluster("denied") }
+                }
+                Verdict::Handshake { .. } => unreachable!("FleetLock has no handshake"),
+            };
+        }
+    }
+}
+
+/// A call as the rules take it.
+pub fn rules_ask<'a>(ask: &'a Ask, blocked: &'a Option<Option<String>>) -> restart::Ask<'a> {
+    restart::Ask {
+        holder: &ask.holder,
+        uptime_text: &ask.uptime_text,
+        uptime: ask.uptime,
+        boot_id: ask.boot_id.as_deref(),
+        request_id: ask.request_id.as_deref(),
+        fresh_id: &ask.fresh_id,
+        blocker: blocked.as_ref().map(Option::as_deref),
+    }
+}
+
+/// What a cluster's blocker says of a host.
+pub fn ask_blocker(store: &mut Store<'_, '_>, world: &World, id: i32, holder: &str) -> Option<String> {
+    let cluster = &world.clusters[&id];
+    let function = cluster.settings.blocker.clone()?;
+    store.first(
+        "SELECT goahead._ask_blocker($1, $2, $3)",
+        &[function.into(), cluster.name.clone().into(), holder.into()],
+        |row| row.opt(1),
+    )?
+}

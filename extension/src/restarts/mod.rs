@@ -1,0 +1,12 @@
+//! Restarts: who may restart now.
+
+mod calls;
+mod checks;
+mod clusters;
+mod effects;
+mod engine;
+mod operators;
+mod rollouts;
+mod sweep;
+mod wire;
+mod world;
