@@ -32,6 +32,8 @@ pub struct Cli {
 /// What a user can run.
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the service
+    Serve(Box<commands::serve::Args>),
     /// Ask whether this machine may restart, and restart it: in place of goahead_client
     Client(commands::client::Args),
     /// Print a completion script for a shell
@@ -51,6 +53,7 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
         }
     };
     let outcome = match cli.command {
+        Command::Serve(args) => commands::serve::run(*args, &cli.logging),
         Command::Client(args) => commands::client::run(&args, &cli.logging),
         Command::Completions(args) => commands::completions::run(&args, Cli::command()),
         Command::Man(args) => commands::man::run(&args, Cli::command()),

@@ -96,22 +96,13 @@ const CLIENT: Program = Program {
     ],
 };
 
-const VERSION: Flag = Flag {
-    name: "version",
-    value: None,
-    help: "show build time and version number",
-    ours: "",
-    default: None,
-};
+const VERSION: Flag =
+    Flag { name: "version", value: None, help: "show build time and version number", ours: "", default: None };
 
 /// Translates the arguments of this process, its name first. Arguments that are none of a replaced program's pass as they are.
 pub fn translate(arguments: impl IntoIterator<Item = OsString>) -> Translation {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let called_as = arguments
-        .first()
-        .map(Path::new)
-        .and_then(Path::file_name)
-        .unwrap_or_default();
+    let called_as = arguments.first().map(Path::new).and_then(Path::file_name).unwrap_or_default();
     let rest = arguments.get(1..).unwrap_or_default();
     if called_as == OsStr::new(CLIENT.name) {
         return CLIENT.translate(rest);
@@ -145,19 +136,9 @@ impl Program {
             Ok(Parsed::Help) => return Translation::Print(self.usage()),
             Err(complaint) => return Translation::Misuse(format!("{complaint}\n{}", self.usage())),
         };
-        let last = |name: &str| {
-            given
-                .iter()
-                .rev()
-                .find(|(flag, _)| *flag == name)
-                .map(|(_, value)| value.clone())
-        };
+        let last = |name: &str| given.iter().rev().find(|(flag, _)| *flag == name).map(|(_, value)| value.clone());
         if last("version").is_some_and(|value| value == "true") {
-            return Translation::Print(format!(
-                "{} version {}\n",
-                self.name,
-                env!("CARGO_PKG_VERSION")
-            ));
+            return Translation::Print(format!("{} version {}\n", self.name, env!("CARGO_PKG_VERSION")));
         }
         let mut ours: Vec<OsString> = self.ours.iter().map(OsString::from).collect();
         for flag in self.flags {
@@ -209,9 +190,7 @@ impl Program {
                     "1" | "t" | "T" | "true" | "TRUE" | "True" => "true".into(),
                     "0" | "f" | "F" | "false" | "FALSE" | "False" => "false".into(),
                     _ => {
-                        return Err(format!(
-                            "invalid boolean value {value:?} for -{name}: parse error"
-                        ));
+                        return Err(format!("invalid boolean value {value:?} for -{name}: parse error"));
                     }
                 },
                 (Some(_), Some(value)) => value.into(),
@@ -225,30 +204,17 @@ impl Program {
             };
             flags.push((flag.name, value));
         }
-        Ok(Parsed::Given {
-            flags,
-            rest: arguments,
-        })
+        Ok(Parsed::Given { flags, rest: arguments })
     }
 
     /// The usage text, laid out as Go's flag package does.
     fn usage(&self) -> String {
         let mut text = format!("Usage of {}:\n", self.name);
         for flag in self.flags {
-            let default = flag
-                .default
-                .map(|value| format!(" (default {value:?})"))
-                .unwrap_or_default();
-            let value = flag
-                .value
-                .map(|value| format!(" {value}"))
-                .unwrap_or_default();
+            let default = flag.default.map(|value| format!(" (default {value:?})")).unwrap_or_default();
+            let value = flag.value.map(|value| format!(" {value}")).unwrap_or_default();
             // Writing to a String cannot fail.
-            let _ = writeln!(
-                text,
-                "  -{}{value}\n    \t{}{default}",
-                flag.name, flag.help
-            );
+            let _ = writeln!(text, "  -{}{value}\n    \t{}{default}", flag.name, flag.help);
         }
         text
     }
@@ -280,13 +246,7 @@ mod tests {
             &["/usr/bin/goahead_client", "-config", "/tmp/c.yml", "-debug"][..],
             &["goahead_client", "--config", "/tmp/c.yml", "--debug"],
             &["goahead_client", "-debug=true", "-config=/tmp/c.yml"],
-            &[
-                "goahead_client",
-                "--debug=1",
-                "--config=/tmp/c.yml",
-                "--",
-                "-nonsense",
-            ],
+            &["goahead_client", "--debug=1", "--config=/tmp/c.yml", "--", "-nonsense"],
         ] {
             assert_eq!(run(words), wanted, "{words:?}");
         }
@@ -309,22 +269,10 @@ mod tests {
     #[test]
     fn misuse_is_told_in_gos_words() {
         for (words, complaint) in [
-            (
-                &["goahead_client", "-nope"][..],
-                "flag provided but not defined: -nope",
-            ),
-            (
-                &["goahead_client", "-config"],
-                "flag needs an argument: -config",
-            ),
-            (
-                &["goahead_client", "---config"],
-                "bad flag syntax: ---config",
-            ),
-            (
-                &["goahead_client", "-debug=maybe"],
-                "invalid boolean value \"maybe\" for -debug: parse error",
-            ),
+            (&["goahead_client", "-nope"][..], "flag provided but not defined: -nope"),
+            (&["goahead_client", "-config"], "flag needs an argument: -config"),
+            (&["goahead_client", "---config"], "bad flag syntax: ---config"),
+            (&["goahead_client", "-debug=maybe"], "invalid boolean value \"maybe\" for -debug: parse error"),
         ] {
             match run(words) {
                 Translation::Misuse(text) => assert!(text.starts_with(complaint), "{text}"),
@@ -341,12 +289,7 @@ mod tests {
         );
         assert_eq!(
             run(&["goahead", "-debug"]),
-            ours(&[
-                "goahead",
-                "serve",
-                "--config=/etc/goahead/config.yml",
-                "--debug"
-            ])
+            ours(&["goahead", "serve", "--config=/etc/goahead/config.yml", "--debug"])
         );
         for words in [
             &["goahead"][..],

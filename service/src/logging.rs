@@ -9,21 +9,10 @@ use tracing_subscriber::EnvFilter;
 #[command(next_help_heading = "Logging")]
 pub struct Options {
     /// What is logged: a level (error, warn, info, debug, trace) or a filter such as `info,goahead::db=debug`
-    #[arg(
-        long = "log",
-        global = true,
-        value_name = "FILTER",
-        env = "GOAHEAD_LOG"
-    )]
+    #[arg(long = "log", global = true, value_name = "FILTER", env = "GOAHEAD_LOG")]
     pub filter: Option<String>,
     /// How a log line looks
-    #[arg(
-        long = "log-format",
-        global = true,
-        value_name = "FORMAT",
-        value_enum,
-        env = "GOAHEAD_LOG_FORMAT"
-    )]
+    #[arg(long = "log-format", global = true, value_name = "FORMAT", value_enum, env = "GOAHEAD_LOG_FORMAT")]
     pub format: Option<Format>,
     /// The same as --log debug
     #[arg(long, global = true)]

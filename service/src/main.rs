@@ -5,6 +5,7 @@
 mod api;
 mod checks;
 mod cli;
+mod cluster_files;
 mod commands;
 mod db;
 mod legacy;
@@ -12,6 +13,7 @@ mod logging;
 mod metrics;
 mod peer;
 mod program;
+mod yaml;
 
 use std::process::ExitCode;
 

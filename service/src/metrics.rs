@@ -1,8 +1,7 @@
 //! What is counted, for `/metrics`. Every label has a small fixed set of values.
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 /// The metrics of one service process.
@@ -33,44 +32,31 @@ pub struct Metrics {
 }
 
 /// From a tenth of a millisecond to ten seconds.
-const SECONDS: [f64; 16] = [
-    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
-    5.0, 10.0,
-];
+const SECONDS: [f64; 16] =
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 impl Metrics {
     /// All metrics at zero, in a registry of their own.
     pub fn new() -> Self {
         let registry = Registry::new();
         let counter = |name, help, labels: &[&str]| {
-            let metric = IntCounterVec::new(Opts::new(name, help), labels)
-                .expect("the name is a literal that fits");
+            let metric = IntCounterVec::new(Opts::new(name, help), labels).expect("the name is a literal that fits");
             register(&registry, metric)
         };
         let gauge = |name, help, labels: &[&str]| {
-            let metric = IntGaugeVec::new(Opts::new(name, help), labels)
-                .expect("the name is a literal that fits");
+            let metric = IntGaugeVec::new(Opts::new(name, help), labels).expect("the name is a literal that fits");
             register(&registry, metric)
         };
-        let single = |name, help| {
-            register(
-                &registry,
-                IntGauge::new(name, help).expect("the name is a literal that fits"),
-            )
-        };
+        let single =
+            |name, help| register(&registry, IntGauge::new(name, help).expect("the name is a literal that fits"));
         let histogram = |name, help, buckets: &[f64], labels: &[&str]| {
             let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
-            let metric =
-                HistogramVec::new(options, labels).expect("the name is a literal that fits");
+            let metric = HistogramVec::new(options, labels).expect("the name is a literal that fits");
             register(&registry, metric)
         };
         let batch: Vec<f64> = (0..=8).map(|power| f64::from(1 << power)).collect();
         Self {
-            http_requests: counter(
-                "goahead_http_requests_total",
-                "HTTP requests answered.",
-                &["route", "code"],
-            ),
+            http_requests: counter("goahead_http_requests_total", "HTTP requests answered.", &["route", "code"]),
             http_duration: histogram(
                 "goahead_http_request_duration_seconds",
                 "Time from the head of a request to the head of its response.",
@@ -99,16 +85,8 @@ impl Metrics {
                 "Items sent again one by one because another transaction held their group.",
                 &["kind"],
             ),
-            pool: gauge(
-                "goahead_pool_connections",
-                "Connections for administration, by state.",
-                &["state"],
-            ),
-            stats: gauge(
-                "goahead_fleet",
-                "Counts that the database keeps, as of the last sweep.",
-                &["what"],
-            ),
+            pool: gauge("goahead_pool_connections", "Connections for administration, by state.", &["state"]),
+            stats: gauge("goahead_fleet", "Counts that the database keeps, as of the last sweep.", &["what"]),
             database_up: single("goahead_database_up", "1 while the database answers."),
             connections: single("goahead_http_connections", "Client connections open now."),
             sweep_duration: register(
@@ -133,9 +111,7 @@ impl Metrics {
 }
 
 fn register<M: prometheus::core::Collector + Clone + 'static>(registry: &Registry, metric: M) -> M {
-    registry
-        .register(Box::new(metric.clone()))
-        .expect("every name is registered once");
+    registry.register(Box::new(metric.clone())).expect("every name is registered once");
     metric
 }
 
@@ -146,22 +122,13 @@ mod tests {
     #[test]
     fn what_was_counted_is_rendered() {
         let metrics = Metrics::new();
-        metrics
-            .outcomes
-            .with_label_values(&["request", "denied", "limit"])
-            .inc();
-        metrics
-            .fold_batch
-            .with_label_values(&["request"])
-            .observe(17.0);
+        metrics.outcomes.with_label_values(&["request", "denied", "limit"]).inc();
+        metrics.fold_batch.with_label_values(&["request"]).observe(17.0);
         let text = metrics.render();
         assert!(
             text.contains("goahead_restart_outcomes_total{condition=\"limit\",kind=\"request\",outcome=\"denied\"} 1"),
             "{text}"
         );
-        assert!(
-            text.contains("goahead_fold_batch_size_bucket{kind=\"request\",le=\"32\"} 1"),
-            "{text}"
-        );
+        assert!(text.contains("goahead_fold_batch_size_bucket{kind=\"request\",le=\"32\"} 1"), "{text}");
     }
 }

@@ -17,11 +17,6 @@ pub struct Args {
 
 /// Writes the script for `command` to standard output.
 pub fn run(args: &Args, mut command: clap::Command) -> CommandResult {
-    clap_complete::generate(
-        args.shell,
-        &mut command,
-        "goahead",
-        &mut std::io::stdout().lock(),
-    );
+    clap_complete::generate(args.shell, &mut command, "goahead", &mut std::io::stdout().lock());
     Ok(ExitCode::SUCCESS)
 }

@@ -7,9 +7,7 @@ use super::{CommandResult, Failure};
 
 /// Arguments of `goahead man`.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  goahead man | man -l -\n  goahead man --directory /usr/local/share/man/man1"
-)]
+#[command(after_help = "Examples:\n  goahead man | man -l -\n  goahead man --directory /usr/local/share/man/man1")]
 pub struct Args {
     /// Write goahead.1 and one page per command into this existing directory instead of printing goahead.1
     #[arg(long, value_name = "DIR")]
@@ -20,12 +18,8 @@ pub struct Args {
 pub fn run(args: &Args, command: clap::Command) -> CommandResult {
     match &args.directory {
         None => clap_mangen::Man::new(command).render(&mut std::io::stdout().lock())?,
-        Some(directory) => clap_mangen::generate_to(command, directory).map_err(|error| {
-            Failure::new(format!(
-                "cannot write manual pages to {}: {error}",
-                directory.display()
-            ))
-        })?,
+        Some(directory) => clap_mangen::generate_to(command, directory)
+            .map_err(|error| Failure::new(format!("cannot write manual pages to {}: {error}", directory.display())))?,
     }
     Ok(ExitCode::SUCCESS)
 }

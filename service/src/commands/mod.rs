@@ -7,6 +7,7 @@ use crate::db::DbError;
 pub mod client;
 pub mod completions;
 pub mod man;
+pub mod serve;
 
 /// What a command ends with: an exit code it chose, or a failure that is printed and ends in exit code 1.
 pub type CommandResult = Result<ExitCode, Failure>;

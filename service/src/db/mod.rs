@@ -1,6 +1,7 @@
 //! The database: the one handle through which everything above reaches the functions of schema `goahead`.
 
 mod address;
+mod embedded;
 mod error;
 mod fold;
 mod health;
@@ -19,6 +20,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Row, types::Type};
 
 pub use self::address::Address;
+pub use self::embedded::{Embedded, default_data_directory, running_at};
 pub use self::error::{DbError, SqlError};
 pub use self::health::Health;
 pub use self::json::Json;
@@ -33,6 +35,9 @@ const POOL: usize = 4;
 /// How long a call over the pool may take; the server cancels it a little earlier and says so.
 const CALL_LIMIT: Duration = Duration::from_millis(5500);
 const POOL_SESSION: &str = "-c statement_timeout=5s -c lock_timeout=2s -c idle_in_transaction_session_timeout=10s";
+
+const LONG_LIMIT: Duration = Duration::from_secs(300);
+const LONG_SESSION: &str = "-c statement_timeout=295s -c lock_timeout=10s";
 
 const REQUEST: FoldKind =
     FoldKind { name: "request", sql: "SELECT goahead.request_restarts($1)", options: "", repeatable: false };
@@ -56,6 +61,7 @@ pub struct Database {
     inquire: Fold,
     fleetlock: Fold,
     pool: Pool,
+    connector: Connector,
     health: Health,
     metrics: Arc<Metrics>,
 }
@@ -70,6 +76,7 @@ impl Database {
             inquire: fold(INQUIRE),
             fleetlock: fold(FLEETLOCK),
             pool: connector.with_options(POOL_SESSION).pool(POOL),
+            connector: connector.clone(),
             health: health.clone(),
             metrics: metrics.clone(),
         }
@@ -122,6 +129,24 @@ impl Database {
     /// As [`Self::call`].
     pub async fn json_as(&self, actor: &str, sql: &str, params: Params<'_>) -> Result<Option<Box<RawValue>>, DbError> {
         first_json(&self.bounded(self.call_unbounded(Some(actor), sql, params)).await?)
+    }
+
+    /// Rows of a statement that may take long, such as an import of thousands of clusters; over a connection of its own.
+    ///
+    /// # Errors
+    /// As [`Self::call`], and when it takes longer than five minutes.
+    pub async fn call_at_length(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, DbError> {
+        let connector = self.connector.with_options(LONG_SESSION);
+        let call = async {
+            let (client, _) = connector.connect().await?;
+            Ok(client.query(sql, params).await?)
+        };
+        let result = match timeout(LONG_LIMIT, call).await {
+            Ok(result) => result,
+            Err(_) => Err(DbError::Unavailable(format!("no answer within {LONG_LIMIT:?}"))),
+        };
+        self.health.seen(&result);
+        result
     }
 
     /// Connections of the pool, into the gauges.
