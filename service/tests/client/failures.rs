@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::answers::{denied, granted, handshake};
+use crate::answers::{granted, handshake};
 use crate::support::{Machine, Ran, Reply, Service};
 
 #[test]

@@ -37,6 +37,12 @@ impl Log {
         }
     }
 
+    /// A line on standard output without its time, whatever the form of the log.
+    pub fn notice(self, text: &str) {
+        // Nobody reads it any more, and nothing else is left to do.
+        let _ = writeln!(std::io::stdout().lock(), "{}", one_line(text));
+    }
+
     /// What helps to find a fault; `function` is the name that goahead_client's debug lines carry.
     pub fn debug(self, function: &str, text: &str) {
         if !self.legacy {

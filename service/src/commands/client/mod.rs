@@ -25,7 +25,7 @@ What happens:
   The restart_condition_script of the config file runs. If it exits with the configured code, its output is the reason
   with which the service is asked; otherwise the service is asked whether it knows a reason. The service answers with a
   time to wait and is asked again after it; with its go-ahead, every file of os_restart_hooks_dir runs, in the order
-  of their names, until one fails.
+  of their names, until one fails. Hooks find GOAHEAD_FQDN, GOAHEAD_CLUSTER and GOAHEAD_REASON in their environment.
 
 The config file (YAML), goahead_client's:
   service_url                   required: https://goahead.example.org/
@@ -113,7 +113,7 @@ async fn checked_run(args: &Args, signals: &Signals, log: Log) -> Result<(), Sto
     let config = config::read(&args.config, log)?;
     let tls = trust::connector(&config, log)?;
     if let Some(reason) = disabled(args)? {
-        println!("Notice: Skipping run of goahead client; administratively disabled (Reason: '{reason}')");
+        log.notice(&format!("Notice: Skipping run of goahead client; administratively disabled (Reason: '{reason}')"));
         return Ok(());
     }
     let service = http::Service {
