@@ -74,7 +74,8 @@ impl Refusal {
 
     /// 500. `fault` goes to the log and nowhere else.
     pub fn internal(fault: impl std::fmt::Display) -> Self {
-        tracing::error!(error = %fault, "a request failed");
+        // Quoted, so that text from elsewhere stays on its line.
+        tracing::error!(error = ?fault.to_string(), "a request failed");
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "An internal error occurred; the service's log has the details")
     }
 
@@ -116,7 +117,9 @@ impl From<DbError> for Refusal {
         };
         let status = status_of(&sql.code);
         if status == StatusCode::INTERNAL_SERVER_ERROR {
-            return Self::internal(format_args!("{}: {sql}", sql.code));
+            // Details of an unexpected error may be a backtrace, too long for a log that is read every day.
+            tracing::debug!(sqlstate = sql.code, detail = ?sql.detail, hint = ?sql.hint, "of the following error");
+            return Self::internal(format_args!("{}: {}", sql.code, sql.message));
         }
         let detail = match sql.detail {
             Some(detail) => format!("{}: {detail}", sql.message),

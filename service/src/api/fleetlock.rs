@@ -196,7 +196,11 @@ fn settle(outcome: Outcome) -> Result<(), Failure> {
         Kind::UnknownGroup | Kind::Unknown => {
             Failure::new("unknown_group", StatusCode::BAD_REQUEST, text("No cluster has the name of this group"))
         }
-        Kind::Invalid => bad_identity(text("The id or the group is not valid")),
+        Kind::Invalid => {
+            let mut failure = bad_identity(text("The id or the group is not valid"));
+            failure.refusal.hint = outcome.hint;
+            failure
+        }
         Kind::Busy => Failure { kind: "failed_lock_busy", refusal: Refusal::busy() },
         kind => Refusal::internal(format_args!("outcome {} of a FleetLock call", kind.as_str())).into(),
     })
