@@ -28,6 +28,9 @@ pub enum Format {
     Json,
 }
 
+/// Libraries that tell as news what is told here already, or what nobody needs: later directives win.
+const QUIET: &str = "deadpool=error,tokio_postgres=warn";
+
 /// Starts logging; the first call wins. `default_filter` counts where the user gave none.
 ///
 /// # Errors
@@ -39,7 +42,7 @@ pub fn init(options: &Options, default_filter: &str) -> Result<(), String> {
         (None, true) => "info,goahead=debug",
         (None, false) => default_filter,
     };
-    let filter = EnvFilter::try_new(wanted).map_err(|error| format!("--log {wanted}: {error}"))?;
+    let filter = EnvFilter::try_new(format!("{QUIET},{wanted}")).map_err(|error| format!("--log {wanted}: {error}"))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

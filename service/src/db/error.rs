@@ -51,6 +51,20 @@ impl DbError {
     }
 }
 
+impl DbError {
+    /// The same error as those see it who did not choose the connection: that the service cannot log in, or finds no
+    /// database or no function there, is nothing they did.
+    pub fn at_connect(self) -> Self {
+        match self {
+            Self::Sql(error) if ["28", "3D", "3F"].iter().any(|class| error.code.starts_with(class)) => {
+                Self::Unavailable(error.message)
+            }
+            Self::Sql(error) if error.code == "42883" => Self::Unavailable(error.message),
+            other => other,
+        }
+    }
+}
+
 impl From<tokio_postgres::Error> for DbError {
     fn from(error: tokio_postgres::Error) -> Self {
         match error.as_db_error() {

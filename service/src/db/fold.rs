@@ -282,8 +282,12 @@ impl Worker {
             self.link = None;
         }
         while self.link.is_none() {
-            if let Some(down) = &self.down {
+            if let Some(down) = &mut self.down {
                 let now = Instant::now();
+                // Nobody asked for a while, and much may have happened since.
+                if now.saturating_duration_since(down.next) >= PATIENCE {
+                    down.since = now;
+                }
                 if now < down.next {
                     if now.duration_since(down.since) >= PATIENCE {
                         return Err(down.reason.clone());
@@ -291,7 +295,7 @@ impl Worker {
                     tokio::time::sleep(down.next - now).await;
                 }
             }
-            match self.open().await {
+            match self.open().await.map_err(DbError::at_connect) {
                 Ok(link) => {
                     self.link = Some(link);
                     self.down = None;
@@ -303,10 +307,9 @@ impl Worker {
                         None => (now, BACKOFF.0),
                     };
                     let down = Down { since, next: now + pause, pause, reason: reason.clone() };
-                    self.health.down(&reason.to_string());
+                    self.health.seen::<()>(&Err(reason.clone()));
                     self.down = Some(down);
-                    // What SQL says (no such database, no such function) does not mend itself within a moment.
-                    if matches!(reason, DbError::Sql(_)) || now.duration_since(since) >= PATIENCE {
+                    if now.duration_since(since) >= PATIENCE {
                         return Err(reason);
                     }
                 }

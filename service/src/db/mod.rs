@@ -106,6 +106,14 @@ impl Database {
         self.fleetlock.ask(item).await
     }
 
+    /// Connects once.
+    ///
+    /// # Errors
+    /// Why that fails, as the server says it: a wrong password is an error of SQL here.
+    pub async fn reach(&self) -> Result<(), DbError> {
+        self.connector.connect().await.map(drop)
+    }
+
     /// Rows of a statement, over the pool.
     ///
     /// # Errors
@@ -167,7 +175,7 @@ impl Database {
     }
 
     async fn call_unbounded(&self, actor: Option<&str>, sql: &str, params: Params<'_>) -> Result<Vec<Row>, DbError> {
-        let mut client = pool::connection(&self.pool).await?;
+        let mut client = pool::connection(&self.pool).await.map_err(DbError::at_connect)?;
         let statement = client.prepare_cached(sql).await;
         let result = match (statement, actor) {
             (Err(error), _) => Err(error),

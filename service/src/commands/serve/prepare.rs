@@ -50,6 +50,7 @@ const FACTS: &str = "SELECT current_user::text, current_database()::text, \
 /// # Errors
 /// What is missing and the statement that adds it.
 pub async fn verify(db: &Database) -> Result<(), Unfit> {
+    db.reach().await?;
     let rows = db.call(FACTS, &[]).await?;
     let row = rows.first().ok_or_else(|| Unfit::Wrong("the catalogs gave no answer".into()))?;
     let facts = Facts {

@@ -30,12 +30,7 @@ impl Postmaster {
 
     /// Whether it still runs.
     pub fn runs(&self) -> bool {
-        test_kill_process(self.pid).is_ok()
-    }
-
-    /// Asks it to end: connections are closed, transactions rolled back, everything is written.
-    pub fn stop(&self) {
-        signal(self.pid, Signal::INT);
+        test_kill_process(self.pid).is_ok() && !is_zombie(self.pid)
     }
 }
 
@@ -66,6 +61,18 @@ fn serves(pid: Pid, data: &Path) -> bool {
         .is_ok_and(|exe| exe.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"postgres")));
     let works_in = std::fs::read_link(process.join("cwd"));
     is_postgres && matches!((works_in, data.canonicalize()), (Ok(theirs), Ok(ours)) if theirs == ours)
+}
+
+/// Whether the process has ended and its new parent has not noticed yet: then its program can no longer be seen.
+#[cfg(target_os = "linux")]
+fn is_zombie(pid: Pid) -> bool {
+    let exe = std::fs::read_link(format!("/proc/{}/exe", pid.as_raw_nonzero()));
+    exe.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_zombie(_pid: Pid) -> bool {
+    false
 }
 
 /// Without /proc the file's own word has to do; a wrong one shows when nobody answers at its socket.

@@ -17,8 +17,10 @@ const MAKE_ROLE: &str = "DO $$ BEGIN
         CREATE ROLE goahead_serve LOGIN;
         COMMENT ON ROLE goahead_serve IS 'what goahead serve connects as';
     END IF;
-END $$;
-GRANT goahead_service TO goahead_serve";
+    IF NOT pg_catalog.pg_has_role('goahead_serve', 'goahead_service', 'member') THEN
+        GRANT goahead_service TO goahead_serve;
+    END IF;
+END $$";
 
 /// Brings the server at `address(database, user)` into shape.
 ///
@@ -28,11 +30,11 @@ pub async fn run(address: impl Fn(&str, &str) -> Address, major: u32) -> Result<
     let client = connect(address(SUPERUSER, SUPERUSER)).await?;
     let exists = client.query_opt("SELECT FROM pg_catalog.pg_database WHERE datname = $1", &[&DATABASE]).await;
     if exists.map_err(told)?.is_none() {
-        client.batch_execute("CREATE DATABASE goahead").await.map_err(told)?;
+        execute(&client, "CREATE DATABASE goahead").await?;
     }
     let client = connect(address(DATABASE, SUPERUSER)).await?;
     extension(&client, major).await?;
-    client.batch_execute(MAKE_ROLE).await.map_err(told)
+    client.batch_execute(MAKE_ROLE).await.map_err(|error| format!("making the role {ROLE}: {}", told(error)))
 }
 
 async fn extension(client: &Client, major: u32) -> Result<(), String> {
@@ -47,7 +49,7 @@ async fn extension(client: &Client, major: u32) -> Result<(), String> {
     let available: Option<String> = available.try_get(0).map_err(told)?;
     let created = client.query_opt("SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'goahead'", &[]);
     match created.await.map_err(told)? {
-        None => client.batch_execute("CREATE EXTENSION goahead").await.map_err(told),
+        None => execute(client, "CREATE EXTENSION goahead").await,
         Some(row) if row.try_get::<_, Option<String>>(0).map_err(told)? != available => {
             tracing::info!(to = available, "updating the extension goahead");
             client.batch_execute("ALTER EXTENSION goahead UPDATE").await.map_err(|error| {
@@ -65,6 +67,10 @@ async fn extension(client: &Client, major: u32) -> Result<(), String> {
 async fn connect(address: Address) -> Result<Client, String> {
     let connector = Connector::new(address)?;
     connector.connect().await.map(|(client, _)| client).map_err(|error| error.to_string())
+}
+
+async fn execute(client: &Client, statement: &str) -> Result<(), String> {
+    client.batch_execute(statement).await.map_err(|error| format!("{statement}: {}", told(error)))
 }
 
 fn told(error: tokio_postgres::Error) -> String {
