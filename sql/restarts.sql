@@ -1,6 +1,6 @@
 -- Restarts: clusters, hosts, who holds which slot, rollouts.
 CREATE TABLE goahead._patterns (
-    only    boolean PRIMARY KEY DEFAULT true CHECK (only),
+    singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
     version bigint NOT NULL
 );
 COMMENT ON TABLE goahead._patterns IS 'Counts changes of settings: a host''s cluster is remembered with the version that chose it';

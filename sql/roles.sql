@@ -13,19 +13,19 @@ DECLARE
         ['goahead_gate',     'goahead: the gate process; writes pg_hba.conf, so equivalent to superuser'],
         ['goahead_hba',      'goahead: people who manage pg_hba.conf by SQL, so equivalent to superuser']];
     entry text[];
-    found pg_catalog.pg_roles%ROWTYPE;
+    present pg_catalog.pg_roles%ROWTYPE;
     said  text;
 BEGIN
     FOREACH entry SLICE 1 IN ARRAY wanted LOOP
-        SELECT * INTO found FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) entry[1];
+        SELECT * INTO present FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) entry[1];
         IF NOT FOUND THEN
             EXECUTE pg_catalog.format('CREATE ROLE %I NOLOGIN', entry[1]);
             EXECUTE pg_catalog.format('COMMENT ON ROLE %I IS %L', entry[1], entry[2]);
             CONTINUE;
         END IF;
-        said := pg_catalog.shobj_description(found.oid, 'pg_authid');
-        IF found.rolcanlogin OR found.rolsuper OR found.rolcreaterole OR found.rolcreatedb OR found.rolreplication
-           OR found.rolbypassrls OR said IS NULL OR NOT pg_catalog.starts_with(said, 'goahead: ') THEN
+        said := pg_catalog.shobj_description(present.oid, 'pg_authid');
+        IF present.rolcanlogin OR present.rolsuper OR present.rolcreaterole OR present.rolcreatedb OR present.rolreplication
+           OR present.rolbypassrls OR said IS NULL OR NOT pg_catalog.starts_with(said, 'goahead: ') THEN
             RAISE EXCEPTION USING
                 ERRCODE = 'duplicate_object',
                 MESSAGE = pg_catalog.format('role %s exists and is not goahead''s', entry[1]),
@@ -39,3 +39,7 @@ $roles$;
 GRANT goahead_reader   TO goahead_operator;
 GRANT goahead_operator TO goahead_admin;
 GRANT goahead_client, goahead_operator, goahead_admin, goahead_reader TO goahead_service;
+
+-- A schema of that name that is already there is an error: its owner could have prepared it.
+CREATE SCHEMA goahead;
+COMMENT ON SCHEMA goahead IS 'Coordination of a fleet: functions and views are the API, tables beginning with _ are private';

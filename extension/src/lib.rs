@@ -15,6 +15,10 @@ mod tokens;
 
 ::pgrx::pg_module_magic!(name, version);
 
+/// The schema of the API; sql/roles.sql creates it, the functions name it.
+#[pg_schema]
+mod goahead {}
+
 extension_sql_file!("../../sql/roles.sql", name = "roles", bootstrap);
 extension_sql_file!("../../sql/foundation.sql", name = "foundation", requires = ["roles"]);
 extension_sql_file!("../../sql/restarts.sql", name = "restarts", requires = ["foundation"]);

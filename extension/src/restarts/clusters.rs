@@ -90,7 +90,7 @@ fn bump(store: &mut Store<'_, '_>) -> i64 {
     store
         .first(
             "INSERT INTO goahead._patterns AS p (version) VALUES ((extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000)::bigint)
-             ON CONFLICT (only) DO UPDATE SET version = greatest(p.version + 1, EXCLUDED.version) RETURNING version",
+             ON CONFLICT (singleton) DO UPDATE SET version = greatest(p.version + 1, EXCLUDED.version) RETURNING version",
             &[],
             |row| row.get(1),
         )

@@ -73,7 +73,7 @@ fn housekeeping(store: &mut Store<'_, '_>) -> usize {
         return 0;
     }
     store.run(
-        "INSERT INTO goahead._housekeeping (at) VALUES (pg_catalog.clock_timestamp()) ON CONFLICT (only) DO UPDATE SET at = EXCLUDED.at",
+        "INSERT INTO goahead._housekeeping (at) VALUES (pg_catalog.clock_timestamp()) ON CONFLICT (singleton) DO UPDATE SET at = EXCLUDED.at",
         &[],
     );
     store.run(
