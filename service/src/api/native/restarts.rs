@@ -31,14 +31,15 @@ async fn list(State(app): State<Shared>, _: Reader, Params(page): Params<Page>) 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Note {
-    /// Kept with the restart.
-    note: Option<String>,
+    /// A few words that are kept with the restart.
+    note: String,
 }
 
 /// Count the open restart of a host as completed
 #[utoipa::path(post, path = "/v1/restarts/{fqdn}/complete",
     operation_id = "complete_restart", tag = "restarts", params(("fqdn" = String, Path)),
-    request_body = Note, responses((status = 204), (status = 404, description = "None is open", body = Problem)))]
+    request_body = Note, responses(
+    (status = 204), (status = 400, description = "No note", body = Problem), (status = 404, description = "None is open", body = Problem)))]
 async fn complete(
     State(app): State<Shared>,
     Operator(caller): Operator,
@@ -52,7 +53,8 @@ async fn complete(
 /// Count the open restart of a host as failed
 #[utoipa::path(post, path = "/v1/restarts/{fqdn}/fail",
     operation_id = "fail_restart", tag = "restarts", params(("fqdn" = String, Path)),
-    request_body = Note, responses((status = 204), (status = 404, description = "None is open", body = Problem)))]
+    request_body = Note, responses(
+    (status = 204), (status = 400, description = "No note", body = Problem), (status = 404, description = "None is open", body = Problem)))]
 async fn fail(
     State(app): State<Shared>,
     Operator(caller): Operator,
@@ -66,7 +68,8 @@ async fn fail(
 /// Take the permission of a host back; it must not restart any more
 #[utoipa::path(post, path = "/v1/restarts/{fqdn}/cancel",
     operation_id = "cancel_restart", tag = "restarts", params(("fqdn" = String, Path)),
-    request_body = Note, responses((status = 204), (status = 404, description = "None is open", body = Problem)))]
+    request_body = Note, responses(
+    (status = 204), (status = 400, description = "No note", body = Problem), (status = 404, description = "None is open", body = Problem)))]
 async fn cancel(
     State(app): State<Shared>,
     Operator(caller): Operator,
