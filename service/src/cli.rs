@@ -36,6 +36,14 @@ enum Command {
     Serve(Box<commands::serve::Args>),
     /// Ask whether this machine may restart, and restart it: in place of goahead_client
     Client(commands::client::Args),
+    /// Write clusters from files to the database
+    Clusters(commands::clusters::Args),
+    /// Show who restarts now
+    Status(commands::status::Args),
+    /// Restart a whole cluster, within its limits
+    Rollout(commands::rollout::Args),
+    /// Make, list and revoke tokens of the HTTP API
+    Token(commands::token::Args),
     /// Print a completion script for a shell
     Completions(commands::completions::Args),
     /// Print the manual page, or write one page per command to a directory
@@ -52,13 +60,20 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    let outcome = match cli.command {
-        Command::Serve(args) => commands::serve::run(*args, &cli.logging),
-        Command::Client(args) => commands::client::run(&args, &cli.logging),
-        Command::Completions(args) => commands::completions::run(&args, Cli::command()),
-        Command::Man(args) => commands::man::run(&args, Cli::command()),
+    let logging = &cli.logging;
+    let quietly = || logging::init(logging, "warn").map_err(Failure::new);
+    let outcome = match &cli.command {
+        // These two log in their own way, once they have read their settings.
+        Command::Serve(args) => commands::serve::run(args, logging),
+        Command::Client(args) => commands::client::run(args, logging),
+        Command::Clusters(args) => quietly().and_then(|()| commands::clusters::run(args)),
+        Command::Status(args) => quietly().and_then(|()| commands::status::run(args)),
+        Command::Rollout(args) => quietly().and_then(|()| commands::rollout::run(args)),
+        Command::Token(args) => quietly().and_then(|()| commands::token::run(args)),
+        Command::Completions(args) => commands::completions::run(args, Cli::command()),
+        Command::Man(args) => commands::man::run(args, Cli::command()),
     };
-    outcome.unwrap_or_else(|failure: Failure| {
+    outcome.unwrap_or_else(|failure| {
         eprintln!("goahead: {failure}");
         ExitCode::from(1)
     })

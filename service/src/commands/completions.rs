@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap_complete::Shell;
 
-use super::CommandResult;
+use super::{CommandResult, print};
 
 /// Arguments of `goahead completions`.
 #[derive(Debug, clap::Args)]
@@ -17,6 +17,8 @@ pub struct Args {
 
 /// Writes the script for `command` to standard output.
 pub fn run(args: &Args, mut command: clap::Command) -> CommandResult {
-    clap_complete::generate(args.shell, &mut command, "goahead", &mut std::io::stdout().lock());
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut command, "goahead", &mut script);
+    print(&String::from_utf8_lossy(&script))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::{CommandResult, Failure};
+use super::{CommandResult, Failure, print};
 
 /// Arguments of `goahead man`.
 #[derive(Debug, clap::Args)]
@@ -17,7 +17,11 @@ pub struct Args {
 /// Renders `command`.
 pub fn run(args: &Args, command: clap::Command) -> CommandResult {
     match &args.directory {
-        None => clap_mangen::Man::new(command).render(&mut std::io::stdout().lock())?,
+        None => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(command).render(&mut page)?;
+            print(&String::from_utf8_lossy(&page))?;
+        }
         Some(directory) => clap_mangen::generate_to(command, directory)
             .map_err(|error| Failure::new(format!("cannot write manual pages to {}: {error}", directory.display())))?,
     }

@@ -1,13 +1,19 @@
 //! What a user can run: one file or folder per command, none of which knows another.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use crate::db::DbError;
 
 pub mod client;
+pub mod clusters;
 pub mod completions;
+pub mod database;
 pub mod man;
+pub mod rollout;
 pub mod serve;
+pub mod status;
+pub mod token;
 
 /// What a command ends with: an exit code it chose, or a failure that is printed and ends in exit code 1.
 pub type CommandResult = Result<ExitCode, Failure>;
@@ -33,6 +39,18 @@ impl From<DbError> for Failure {
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         Self(error.to_string())
+    }
+}
+
+/// Writes `text` to standard output; a reader that has gone away, such as `head`, has seen enough.
+///
+/// # Errors
+/// When it cannot be written for another reason.
+pub fn print(text: &str) -> Result<(), Failure> {
+    let mut output = std::io::stdout().lock();
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
     }
 }
 

@@ -57,8 +57,8 @@ pub struct Args {
 }
 
 /// Serves until it is told to stop.
-pub fn run(args: Args, logging: &logging::Options) -> CommandResult {
-    let config = Config::load(args.settings, args.config.as_deref(), logging).map_err(Failure::new)?;
+pub fn run(args: &Args, logging: &logging::Options) -> CommandResult {
+    let config = Config::load(args.settings.clone(), args.config.as_deref(), logging).map_err(Failure::new)?;
     logging::init(&config.logging, "info").map_err(Failure::new)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
