@@ -82,12 +82,8 @@ pub fn parse(text: &str) -> Result<GoDuration, ParseError> {
             .iter()
             .find_map(|&(name, length)| (name == unit).then_some(length))
             .ok_or_else(|| ParseError::UnknownUnit(unit.to_owned(), text.to_owned()))?;
-        let part = whole
-            .checked_mul(length)
-            .and_then(|part| part.checked_add(fraction_of(fraction, length)))
-            .filter(|&part| part <= LIMIT)
-            .ok_or_else(invalid)?;
-        total = total.checked_add(part).filter(|&total| total <= LIMIT).ok_or_else(invalid)?;
+        let part = whole.checked_mul(length).and_then(|part| part.checked_add(fraction_of(fraction, length)));
+        total = part.and_then(|part| total.checked_add(part)).filter(|&total| total <= LIMIT).ok_or_else(invalid)?;
         rest = after;
     }
     if negative {
@@ -115,13 +111,8 @@ fn fraction_of(digits: &str, length: u64) -> u64 {
     let mut value: u64 = 0;
     let mut scale: f64 = 1.0;
     for digit in digits.bytes() {
-        if value > (LIMIT - 1) / 10 {
-            break;
-        }
-        let next = value * 10 + u64::from(digit - b'0');
-        if next > LIMIT {
-            break;
-        }
+        let next = value.checked_mul(10).and_then(|next| next.checked_add(u64::from(digit - b'0')));
+        let Some(next) = next.filter(|&next| next <= LIMIT) else { break };
         value = next;
         scale *= 10.0;
     }
@@ -284,6 +275,7 @@ mod tests {
         reads("1s1h1s", 3_602_000_000_000);
         reads("0.100000000000000000000h", 360_000_000_000);
         reads("0.9223372036854775807h", 3_320_413_933_267);
+        reads("0.99999999999999999999999999s", 1_000_000_000);
         reads("0.3333333333333333333h", 1_200_000_000_000);
     }
 
@@ -294,6 +286,7 @@ mod tests {
         reads("-2562047h47m16.854775808s", i64::MIN);
         for text in [
             "9223372036854775808ns",
+            "-9223372036854775808ns1ns",
             "-9223372036854775809ns",
             "9223372036854775.808us",
             "9223372036s854ms775us808ns",
@@ -325,6 +318,9 @@ mod tests {
         for (nanoseconds, text) in [
             (0, "0s"),
             (1, "1ns"),
+            (1_000, "1\u{b5}s"),
+            (1_000_000, "1ms"),
+            (1_000_000_000, "1s"),
             (1_100, "1.1\u{b5}s"),
             (2_200_000, "2.2ms"),
             (300_000_000, "300ms"),
