@@ -91,7 +91,7 @@ pub fn router(state: State) -> axum::Router {
         .merge(fleetlock::router())
         .merge(openapi::with_credentials(native::router()))
         .split_for_parts();
-    let document: Arc<str> = openapi::render(&document).into();
+    let document: Arc<str> = openapi::render(document).into();
     routes
         .route("/openapi.json", get(move || openapi::answer(document.clone())))
         .method_not_allowed_fallback(native::method_not_allowed)

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
+use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, OpenApi as Document, Ref, RefOr, ResponseBuilder};
+use utoipa::openapi::{ContentBuilder, OpenApi as Document, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 
@@ -46,36 +48,64 @@ pub fn document() -> OpenApiRouter<Shared> {
     OpenApiRouter::with_openapi(Api::openapi())
 }
 
-/// Says of every operation of operators what all of them have in common: credentials, and the errors around them.
+/// Says of every operation of operators what all of them have in common: credentials, and errors as problem documents.
 pub fn with_credentials(mut router: OpenApiRouter<Shared>) -> OpenApiRouter<Shared> {
-    let problem = |description: &str| {
-        let schema = Ref::from_schema_name("Problem");
-        let content = ContentBuilder::new().schema(Some(schema)).build();
-        ResponseBuilder::new().description(description).content("application/problem+json", content).build()
-    };
     let either = ["token", "password"].map(|scheme| SecurityRequirement::new(scheme, [""; 0]));
-    for item in router.get_openapi_mut().paths.paths.values_mut() {
-        let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
-        for operation in operations.into_iter().flatten() {
-            operation.security = Some(either.to_vec());
-            for (status, description) in [
-                ("401", "No credentials, or unknown ones"),
-                ("403", "The role of the credentials is too low, or the request comes from a foreign page"),
-                ("503", "The database does not answer"),
-            ] {
-                operation.responses.responses.insert(status.to_owned(), RefOr::T(problem(description)));
+    for operation in operations(router.get_openapi_mut()) {
+        operation.security = Some(either.to_vec());
+        let responses = &mut operation.responses.responses;
+        for (status, response) in responses.iter_mut().filter(|(status, _)| status.starts_with('4')) {
+            if let RefOr::T(response) = response {
+                let description = std::mem::take(&mut response.description);
+                *response = problem(if description.is_empty() { title(status) } else { &description });
             }
+        }
+        for (status, description) in [
+            ("400", "What was sent cannot be read"),
+            ("401", "No credentials, or unknown ones"),
+            ("403", "The role of the credentials is too low, or the request comes from a foreign page"),
+            ("503", "The database does not answer"),
+        ] {
+            responses.entry(status.to_owned()).or_insert_with(|| RefOr::T(problem(description)));
         }
     }
     router
 }
 
+fn operations(document: &mut Document) -> impl Iterator<Item = &mut Operation> {
+    document
+        .paths
+        .paths
+        .values_mut()
+        .flat_map(|item| [&mut item.get, &mut item.put, &mut item.post, &mut item.delete].into_iter().flatten())
+}
+
+fn problem(description: &str) -> Response {
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+    ResponseBuilder::new().description(description).content("application/problem+json", content).build()
+}
+
+/// The title of a status, as the description that the specification demands.
+fn title(status: &str) -> &'static str {
+    status.parse().ok().and_then(|status: StatusCode| status.canonical_reason()).unwrap_or("An error")
+}
+
 /// The document as JSON.
-pub fn render(document: &Document) -> String {
-    serde_json::to_string_pretty(document).expect("a document has only text keys")
+pub fn render(mut document: Document) -> String {
+    for operation in operations(&mut document) {
+        for (status, response) in &mut operation.responses.responses {
+            match response {
+                RefOr::T(response) if response.description.is_empty() => {
+                    response.description = title(status).to_owned()
+                }
+                _ => {}
+            }
+        }
+    }
+    serde_json::to_string_pretty(&document).expect("a document has only text keys")
 }
 
 /// `GET /openapi.json`.
-pub async fn answer(document: Arc<str>) -> Response {
+pub async fn answer(document: Arc<str>) -> axum::response::Response {
     ([(CONTENT_TYPE, "application/json")], document.to_string()).into_response()
 }

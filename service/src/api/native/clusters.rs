@@ -49,8 +49,7 @@ async fn get(State(app): State<Shared>, _: Reader, Segment(name): Segment<String
 #[utoipa::path(put, path = "/v1/clusters/{name}",
     operation_id = "set_cluster", tag = "clusters", params(("name" = String, Path)),
     request_body = Map<String, Value>, responses(
-    (status = 200, description = "The cluster as it is now", body = Map<String, Value>),
-    (status = 400, body = Problem)))]
+    (status = 200, description = "The cluster as it is now", body = Map<String, Value>)))]
 async fn put(
     State(app): State<Shared>,
     Admin(caller): Admin,
@@ -93,7 +92,7 @@ struct Freeze {
     operation_id = "freeze", tag = "clusters", params(("name" = String, Path)),
     request_body = Freeze, responses(
     (status = 200, description = "The cluster as it is now", body = Map<String, Value>),
-    (status = 400, body = Problem), (status = 404, body = Problem)))]
+    (status = 404, body = Problem)))]
 async fn freeze(
     State(app): State<Shared>,
     Operator(caller): Operator,

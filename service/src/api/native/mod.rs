@@ -53,6 +53,7 @@ async fn change(app: &App, caller: &Caller, sql: &str, args: db::Params<'_>) -> 
 #[into_params(parameter_in = Query)]
 pub struct Page {
     /// How many items, 1 to 1000; 100 unless told.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<u16>,
     /// `next` of the previous part.
     after: Option<String>,

@@ -39,7 +39,7 @@ struct Note {
 #[utoipa::path(post, path = "/v1/restarts/{fqdn}/complete",
     operation_id = "complete_restart", tag = "restarts", params(("fqdn" = String, Path)),
     request_body = Note, responses(
-    (status = 204), (status = 400, description = "No note", body = Problem), (status = 404, description = "None is open", body = Problem)))]
+    (status = 204), (status = 404, description = "None is open", body = Problem)))]
 async fn complete(
     State(app): State<Shared>,
     Operator(caller): Operator,
@@ -54,7 +54,7 @@ async fn complete(
 #[utoipa::path(post, path = "/v1/restarts/{fqdn}/fail",
     operation_id = "fail_restart", tag = "restarts", params(("fqdn" = String, Path)),
     request_body = Note, responses(
-    (status = 204), (status = 400, description = "No note", body = Problem), (status = 404, description = "None is open", body = Problem)))]
+    (status = 204), (status = 404, description = "None is open", body = Problem)))]
 async fn fail(
     State(app): State<Shared>,
     Operator(caller): Operator,
@@ -69,7 +69,7 @@ async fn fail(
 #[utoipa::path(post, path = "/v1/restarts/{fqdn}/cancel",
     operation_id = "cancel_restart", tag = "restarts", params(("fqdn" = String, Path)),
     request_body = Note, responses(
-    (status = 204), (status = 400, description = "No note", body = Problem), (status = 404, description = "None is open", body = Problem)))]
+    (status = 204), (status = 404, description = "None is open", body = Problem)))]
 async fn cancel(
     State(app): State<Shared>,
     Operator(caller): Operator,
