@@ -109,7 +109,7 @@ impl From<DbError> for Refusal {
     fn from(error: DbError) -> Self {
         let sql = match error {
             DbError::Unavailable(reason) => {
-                tracing::warn!(reason, "the database did not answer");
+                tracing::debug!(reason, "the database did not answer");
                 return Self::unavailable();
             }
             DbError::Answer(text) => return Self::internal(text),

@@ -34,7 +34,8 @@ pub fn router() -> OpenApiRouter<Shared> {
 
 /// List events, oldest first, or follow them
 ///
-/// With `Accept: text/event-stream` the answer goes on with each new event; `Last-Event-ID` or `after` says where.
+/// With `Accept: text/event-stream` the answer goes on with each new event. `Last-Event-ID` or `after` says where it
+/// begins, else it begins with the oldest event that is kept.
 #[utoipa::path(get, path = "/v1/events",
     operation_id = "list_events", tag = "events",
     params(Page, ("Last-Event-ID" = Option<String>, Header, description = "The cursor of the last event seen")),

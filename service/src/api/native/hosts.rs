@@ -52,8 +52,9 @@ async fn get(State(app): State<Shared>, _: Reader, Segment(fqdn): Segment<String
 
 /// List hosts that asked and match no cluster, newest first
 #[utoipa::path(get, path = "/v1/unknown-hosts",
-    operation_id = "list_unknown_hosts", tag = "hosts", params(Page), responses(
-    (status = 200, body = List)))]
+    operation_id = "list_unknown_hosts", tag = "hosts",
+    params(("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "How many; 100 unless told")),
+    responses((status = 200, body = List)))]
 async fn unknown(State(app): State<Shared>, _: Reader, Params(page): Params<Page>) -> Result<Json<Value>, Refusal> {
     let limit = page.limit()?;
     fetch(&app, "SELECT goahead.list_unknown_hosts($1)", &[&limit]).await.map(Json)
