@@ -109,6 +109,34 @@ pub struct Accepted {
     pub warnings: Vec<String>,
 }
 
+/// Every key of a cluster's settings; the original's first.
+pub const KEYS: [&str; 24] = [
+    "enabled",
+    "name_pattern",
+    "blacklist_name_pattern",
+    "cluster_type",
+    "minimum_uptime",
+    "allowed_parallel_restarts",
+    "reboot_goahead_actions",
+    "reboot_goahead_checks",
+    "reboot_goahead_checks_exit_code_for_reboot",
+    "reboot_completion_check",
+    "reboot_completion_check_interval",
+    "reboot_completion_check_consecutive_successes",
+    "reboot_completion_check_offset",
+    "reboot_completion_actions",
+    "reboot_completion_panic_threshold",
+    "reboot_completion_panic_actions",
+    "raise_errors",
+    "priority",
+    "minimum_interval",
+    "restart_windows",
+    "blocker",
+    "request_timeout",
+    "command_timeout",
+    "comment",
+];
+
 /// Default of `request_timeout`: 10 minutes, some 20 times the longest `ask_again_in`.
 pub const REQUEST_TIMEOUT: GoDuration = GoDuration(600_000_000_000);
 
@@ -120,16 +148,20 @@ pub fn read(value: &Value, source: Source) -> Result<Accepted, SettingsError> {
     let Value::Object(map) = value else {
         return Err(error("settings", "is not a JSON object", "write {\"name_pattern\": …, \"allowed_parallel_restarts\": …}"));
     };
-    let mut reader = Reader { map, source, known: Vec::new(), warnings: Vec::new() };
-    let settings = reader.settings()?;
-    for key in map.keys().filter(|key| !reader.known.contains(&key.as_str())) {
-        let like = reader.known.iter().min_by_key(|known| distance(key, known)).copied().unwrap_or_default();
-        let hint = format!("did you mean {like}? Keys are: {}", reader.known.join(", "));
+    let mut reader = Reader { map, source, warnings: Vec::new() };
+    for key in map.keys().filter(|key| !KEYS.contains(&key.as_str())) {
+        let like = KEYS.iter().min_by_key(|known| distance(key, known)).copied().unwrap_or_default();
         match source {
-            Source::Sql => return Err(SettingsError { key: key.clone(), problem: "is not a setting".into(), hint }),
-            Source::Import => reader.warnings.push(format!("{key}: is not a setting and was ignored; did you mean {like}?")),
+            Source::Sql => {
+                let hint = format!("did you mean {like}? Keys are: {}", KEYS.join(", "));
+                return Err(error(key, "is not a setting", hint));
+            }
+            Source::Import => {
+                reader.warnings.push(format!("{key}: is not a setting and was ignored; did you mean {like}?"));
+            }
         }
     }
+    let settings = reader.settings()?;
     Ok(Accepted { settings, warnings: reader.warnings })
 }
 
@@ -140,7 +172,6 @@ fn error(key: &str, problem: impl Into<String>, hint: impl Into<String>) -> Sett
 struct Reader<'a> {
     map: &'a Map<String, Value>,
     source: Source,
-    known: Vec<&'static str>,
     warnings: Vec<String>,
 }
 
@@ -159,6 +190,7 @@ impl<'a> Reader<'a> {
         }
         let check = self.commands_of_one("reboot_completion_check")?;
         let panic_threshold = self.span("reboot_completion_panic_threshold", GoDuration(0))?;
+        self.text("comment")?;
         let settings = Settings {
             enabled,
             name_pattern,
@@ -196,12 +228,12 @@ impl<'a> Reader<'a> {
         Ok(settings)
     }
 
-    fn get(&mut self, key: &'static str) -> Option<&'a Value> {
-        self.known.push(key);
+    fn get(&self, key: &'static str) -> Option<&'a Value> {
+        debug_assert!(KEYS.contains(&key), "{key} is missing in KEYS");
         self.map.get(key).filter(|value| !value.is_null())
     }
 
-    fn boolean(&mut self, key: &'static str, default: bool) -> Result<bool, SettingsError> {
+    fn boolean(&self, key: &'static str, default: bool) -> Result<bool, SettingsError> {
         match self.get(key) {
             None => Ok(default),
             Some(Value::Bool(value)) => Ok(*value),
@@ -209,7 +241,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn text(&mut self, key: &'static str) -> Result<Option<String>, SettingsError> {
+    fn text(&self, key: &'static str) -> Result<Option<String>, SettingsError> {
         match self.get(key) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text.clone())),
@@ -217,7 +249,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn integer(&mut self, key: &'static str, default: i32) -> Result<i32, SettingsError> {
+    fn integer(&self, key: &'static str, default: i32) -> Result<i32, SettingsError> {
         match self.get(key) {
             None => Ok(default),
             Some(value) => value
@@ -227,7 +259,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn unsigned(&mut self, key: &'static str, default: u32) -> Result<u32, SettingsError> {
+    fn unsigned(&self, key: &'static str, default: u32) -> Result<u32, SettingsError> {
         match self.get(key) {
             None => Ok(default),
             Some(value) => value
@@ -238,18 +270,18 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn texts(&mut self, key: &'static str) -> Result<Vec<String>, SettingsError> {
+    fn texts(&self, key: &'static str) -> Result<Vec<String>, SettingsError> {
         let value = self.get(key);
         texts(key, value)
     }
 
-    fn commands(&mut self, key: &'static str) -> Result<Vec<String>, SettingsError> {
+    fn commands(&self, key: &'static str) -> Result<Vec<String>, SettingsError> {
         let commands = self.texts(key)?;
         commands.iter().try_for_each(|line| runnable(key, line))?;
         Ok(commands)
     }
 
-    fn commands_of_one(&mut self, key: &'static str) -> Result<Option<String>, SettingsError> {
+    fn commands_of_one(&self, key: &'static str) -> Result<Option<String>, SettingsError> {
         let line = self.text(key)?.filter(|line| !line.trim().is_empty());
         if let Some(line) = &line {
             runnable(key, line)?;

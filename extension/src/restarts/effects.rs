@@ -305,7 +305,7 @@ fn write_hosts(store: &mut Store<'_, '_>, world: &World) {
                 n.request_id, n.request_epoch, n.request_us,
                 CASE WHEN n.request_id IS NOT NULL THEN pg_catalog.clock_timestamp() END, n.last_restart, n.denial, n.detail,
                 CASE WHEN n.denial <> '' THEN pg_catalog.clock_timestamp() END
-           FROM pg_catalog.unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::bigint[],
+           FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::bigint[],
                                   $8::bigint[], $9::bigint[], $10::text[], $11::text[])
                 AS n (fqdn, cluster_id, version, uptime, boot_id, request_id, request_epoch, request_us, last_restart, denial, detail)
          ON CONFLICT (fqdn) DO UPDATE

@@ -313,7 +313,7 @@ pub fn remember_unknown(store: &mut Store<'_, '_>, names: Vec<(String, Option<St
     store.begin();
     store.run(
         "INSERT INTO goahead._unknown_host AS u (name, blacklist)
-         SELECT DISTINCT ON (n.name) n.name, n.blacklist FROM pg_catalog.unnest($1, $2) AS n (name, blacklist) ORDER BY n.name
+         SELECT DISTINCT ON (n.name) n.name, n.blacklist FROM unnest($1, $2) AS n (name, blacklist) ORDER BY n.name
          ON CONFLICT (name) DO UPDATE SET last_seen = pg_catalog.clock_timestamp(), times = u.times + 1, blacklist = EXCLUDED.blacklist",
         &[names.into(), blacklists.into()],
     );
