@@ -75,9 +75,9 @@ async fn a_timeout_ends_the_whole_group() {
     let file = directory.path().join("pid");
     let script = format!("sleep 300 & echo $! > {}; wait", file.display());
     let started = Instant::now();
-    let finished = sh(&script).timeout(Some(Duration::from_millis(700))).run().await;
+    let finished = sh(&script).timeout(Some(Duration::from_secs(2))).run().await;
     assert_eq!(finished.outcome, Outcome::TimedOut);
-    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
     assert!(gone(&content(&file).await).await, "the grandchild must not survive its timeout");
 }
 
@@ -85,19 +85,19 @@ async fn a_timeout_ends_the_whole_group() {
 async fn a_program_that_ignores_sigterm_is_killed_after_its_grace() {
     let started = Instant::now();
     let finished = sh("trap '' TERM; echo ready; while :; do sleep 0.1; done")
-        .timeout(Some(Duration::from_millis(300)))
+        .timeout(Some(Duration::from_millis(1500)))
         .grace(Duration::from_millis(300))
         .run()
         .await;
     assert_eq!(finished.outcome, Outcome::TimedOut);
     assert_eq!(finished.output, "ready\n", "what it said before is kept");
-    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
 }
 
 #[tokio::test]
 async fn a_program_may_use_its_grace_to_clean_up() {
     let finished = sh("trap 'echo cleaned; exit 0' TERM; while :; do sleep 0.05; done")
-        .timeout(Some(Duration::from_millis(300)))
+        .timeout(Some(Duration::from_millis(1500)))
         .run()
         .await;
     assert_eq!(finished.outcome, Outcome::TimedOut, "a clean end after the timeout is still a timeout");
@@ -112,7 +112,7 @@ async fn a_grandchild_that_holds_the_pipe_does_not_hold_us() {
     let started = Instant::now();
     let finished = sh(&script).run().await;
     assert_eq!((finished.outcome, finished.output.as_str()), (Outcome::Exited(0), "done\n"));
-    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
     let pid = content(&file).await;
     assert!(alive(&pid), "what a program leaves behind on purpose goes on");
     let pid = Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
@@ -164,7 +164,7 @@ async fn lines_are_streamed_while_the_program_runs() {
     let script = format!("echo first; while [ ! -e {} ]; do sleep 0.02; done; printf last", file.display());
     let seen = Arc::new(Mutex::new(Vec::new()));
     let outcome = sh(&script)
-        .timeout(Some(Duration::from_secs(10)))
+        .timeout(Some(Duration::from_secs(60)))
         .stream_until(std::future::pending(), |line| {
             seen.lock().unwrap().push(line.to_owned());
             // The program goes on only because its first line arrived while it ran.

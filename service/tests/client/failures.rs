@@ -85,7 +85,7 @@ fn a_service_that_stays_away_is_a_failure_within_bounds() {
 
 #[test]
 fn a_silent_service_is_not_waited_for_without_end() {
-    let service = Service::start(vec![Reply::Silence(Duration::from_secs(4))]);
+    let service = Service::start(vec![Reply::Silence]);
     let mut machine = Machine::new(&service, 0);
     machine.arguments = ["--http-timeout", "500ms", "--tries", "1"].map(str::to_owned).to_vec();
     machine.hook("10_reboot", "");
@@ -93,7 +93,7 @@ fn a_silent_service_is_not_waited_for_without_end() {
     let ran = Ran::of(machine.modern().output().unwrap());
     assert_eq!(ran.code, Some(1));
     assert!(ran.err.contains("no answer within 500ms"), "{ran:?}");
-    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn a_condition_script_that_did_not_end_is_an_error_and_no_reason() {
     assert!(ran.err.contains("condition not started: "), "{ran:?}");
 
     machine.condition("echo thinking; sleep 60");
-    machine.arguments = vec!["--condition-timeout=300ms".to_owned()];
+    machine.arguments = vec!["--condition-timeout=2s".to_owned()];
     let ran = Ran::of(machine.modern().output().unwrap());
     assert_eq!(ran.code, Some(1));
     assert!(ran.err.contains("condition timed out\nOutput: thinking"), "{ran:?}");
@@ -183,13 +183,13 @@ fn a_signal_ends_a_hook_and_the_run() {
     let child = machine.legacy().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let started = Instant::now();
     while machine.ran().is_empty() {
-        assert!(started.elapsed() < Duration::from_secs(10), "the first hook never ran");
+        assert!(started.elapsed() < Duration::from_secs(30), "the first hook never ran");
         std::thread::sleep(Duration::from_millis(20));
     }
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     let ran = Ran::of(child.wait_with_output().unwrap());
     assert_eq!(ran.code, Some(1), "{ran:?}");
-    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
     assert_eq!(machine.ran(), ["10_long"]);
 }

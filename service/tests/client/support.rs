@@ -20,8 +20,8 @@ pub enum Reply {
     Http(u16, String),
     /// Nothing: the connection is closed at once
     HangUp,
-    /// Nothing for this long
-    Silence(Duration),
+    /// Nothing, while the connection stays open
+    Silence,
     /// These bytes as they are
     Raw(String),
 }
@@ -73,18 +73,30 @@ impl Service {
             let (asked, stop) = (asked.clone(), stop.clone());
             move || {
                 let mut replies = VecDeque::from(replies);
+                let mut silent = Vec::new();
                 for connection in listener.incoming() {
                     if *stop.lock().unwrap() {
                         return;
                     }
                     let connection = connection.unwrap();
-                    connection.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-                    let reply = replies.pop_front().unwrap_or(Reply::HangUp);
+                    connection.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+                    let text = match replies.pop_front().unwrap_or(Reply::HangUp) {
+                        Reply::HangUp => continue,
+                        Reply::Silence => {
+                            silent.push(connection);
+                            continue;
+                        }
+                        Reply::Http(status, body) => format!(
+                            "HTTP/1.1 {status} Whatever\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+                            body.len()
+                        ),
+                        Reply::Raw(text) => text,
+                    };
                     match &tls {
-                        None => answer(connection, &reply, &asked),
+                        None => answer(connection, &text, &asked),
                         Some(tls) => {
                             let session = ServerConnection::new(tls.clone()).unwrap();
-                            answer(StreamOwned::new(session, connection), &reply, &asked);
+                            answer(StreamOwned::new(session, connection), &text, &asked);
                         }
                     }
                 }
@@ -110,27 +122,13 @@ impl Drop for Service {
     }
 }
 
-fn answer(stream: impl Read + Write, reply: &Reply, asked: &Mutex<Vec<Asked>>) {
+fn answer(stream: impl Read + Write, text: &str, asked: &Mutex<Vec<Asked>>) {
     let mut stream = BufReader::new(stream);
-    match reply {
-        Reply::HangUp => return,
-        Reply::Silence(time) => return std::thread::sleep(*time),
-        Reply::Http(..) | Reply::Raw(_) => {}
+    if let Some(request) = receive(&mut stream) {
+        asked.lock().unwrap().push(request);
+        // A client that hung up has made its choice.
+        let _ = stream.get_mut().write_all(text.as_bytes()).and_then(|()| stream.get_mut().flush());
     }
-    let Some(request) = receive(&mut stream) else {
-        return;
-    };
-    asked.lock().unwrap().push(request);
-    let text = match reply {
-        Reply::Http(status, body) => format!(
-            "HTTP/1.1 {status} Whatever\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        ),
-        Reply::Raw(text) => text.clone(),
-        Reply::HangUp | Reply::Silence(_) => return,
-    };
-    // A client that hung up has made its choice.
-    let _ = stream.get_mut().write_all(text.as_bytes()).and_then(|()| stream.get_mut().flush());
 }
 
 fn receive(stream: &mut impl BufRead) -> Option<Asked> {
