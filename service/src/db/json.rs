@@ -5,7 +5,7 @@ use std::error::Error;
 use tokio_postgres::types::private::BytesMut;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, accepts, to_sql_checked};
 
-/// JSON text as a parameter or a result of type json or jsonb.
+/// JSON text as a parameter or a result of type json, jsonb or text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Json<'a>(pub &'a str);
 
@@ -21,7 +21,7 @@ impl ToSql for Json<'_> {
         Ok(IsNull::No)
     }
 
-    accepts!(JSON, JSONB);
+    accepts!(JSON, JSONB, TEXT);
     to_sql_checked!();
 }
 
@@ -33,5 +33,5 @@ impl<'a> FromSql<'a> for Json<'a> {
         Ok(Self(std::str::from_utf8(raw)?))
     }
 
-    accepts!(JSON, JSONB);
+    accepts!(JSON, JSONB, TEXT);
 }
