@@ -146,7 +146,7 @@ async fn judge(app: &App, route: &'static str, request: Request) -> Result<(), F
     let (parts, body) = request.into_parts();
     check_form(&parts.method, &parts.headers)?;
     let caller = auth::admit(app, &parts).await?;
-    let params = read(&payload::read(&parts.headers, body).await?)?;
+    let params = read(&payload::read(body).await?)?;
     auth::check_name(&caller, &params.id, &app.state.options)?;
     let op = if route == PRE_REBOOT { "lock" } else { "unlock" };
     let item = serde_json::json!({ "op": op, "group": params.group, "id": params.id });

@@ -207,7 +207,7 @@ async fn inquiry(app: &App, request: Request) -> Result<Box<RawValue>, Refusal> 
 async fn receive(app: &App, request: Request) -> Result<Ask, Refusal> {
     let (parts, body) = request.into_parts();
     let caller = auth::admit(app, &parts).await?;
-    let body = payload::read(&parts.headers, body).await?;
+    let body = payload::read(body).await?;
     let ask = Ask::parse(&body).ok_or_else(|| Refusal::bad_request("Invalid request payload"))?;
     if ask.fqdn.is_empty() || ask.uptime.is_empty() {
         return Err(Refusal::bad_request("Invalid request payload. Need at least fqdn and uptime fields!"));
