@@ -1,11 +1,13 @@
 //! Many hosts that ask at once never hold more slots than the limit, whichever service they ask.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Instant;
 
 use goahead_tests::fleet::{self, REQUEST};
 use goahead_tests::http::Http;
 use goahead_tests::postgres::{Database, Postgres};
 use goahead_tests::service::Setup;
+use goahead_tests::{SOON, eventually};
 use serde_json::json;
 
 const HOSTS: usize = 200;
@@ -48,10 +50,12 @@ fn fleetlock_clients_share_the_slots_of_their_group_the_same_way() {
                 let service = services[number % 2].http.header("fleet-lock-protocol", "true");
                 scope.spawn(move || {
                     let body = json!({ "client_params": { "id": format!("{number:032x}"), "group": "coreos" } });
-                    while service.post("/v1/pre-reboot", &body).status != 200 {
-                        std::thread::yield_now();
-                    }
-                    assert_eq!(service.post("/v1/steady-state", &body).status, 200);
+                    eventually("the slot", 4 * SOON, || {
+                        (service.post("/v1/pre-reboot", &body).status == 200).then_some(())
+                    });
+                    eventually("the end", SOON, || {
+                        (service.post("/v1/steady-state", &body).status == 200).then_some(())
+                    });
                 });
             }
         });
@@ -65,19 +69,20 @@ fn fleetlock_clients_share_the_slots_of_their_group_the_same_way() {
 /// Asks until allowed, then comes back rebooted.
 fn restart_once(first: &Http, second: &Http, fqdn: &str) {
     let mut id: Option<String> = None;
-    loop {
+    eventually("the go-ahead", 4 * SOON, || {
         let reply = first.post(REQUEST, &fleet::ask(fqdn, "100h", id.as_deref()));
+        // The lock of the cluster is wanted by many.
         if reply.status == 503 {
-            continue;
+            return None;
         }
         assert_eq!(reply.status, 200, "{}", reply.body);
         let answer = reply.json();
-        if answer["go_ahead"] == true {
-            break;
-        }
         id = answer["request_id"].as_str().map(ToOwned::to_owned);
-    }
-    while second.post(fleet::INQUIRE, &fleet::ask(fqdn, "1s", None)).status == 503 {}
+        (answer["go_ahead"] == true).then_some(())
+    });
+    eventually("the return", SOON, || {
+        (second.post(fleet::INQUIRE, &fleet::ask(fqdn, "1s", None)).status == 200).then_some(())
+    });
 }
 
 /// Runs `work` while another connection counts the held slots; gives the highest count.
@@ -88,7 +93,9 @@ fn while_watching(database: &Database<'_>, work: impl FnOnce()) -> i64 {
             let mut client = database.connect();
             let query =
                 client.prepare("SELECT count(*) FROM goahead._restart WHERE ended_at IS NULL").expect("prepare");
-            while !done.load(Ordering::Relaxed) {
+            let start = Instant::now();
+            // The time is for a `work` that panics.
+            while !done.load(Ordering::Relaxed) && start.elapsed() < 5 * SOON {
                 let held: i64 = client.query_one(&query, &[]).expect("count").get(0);
                 most.fetch_max(held, Ordering::Relaxed);
             }
