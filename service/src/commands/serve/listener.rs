@@ -130,7 +130,7 @@ async fn speak<S>(stream: S, peer: Peer, router: Router, watcher: Watcher)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let address = peer.address;
+    let (address, encrypted) = (peer.address, peer.tls);
     let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(peer.clone());
         let mut router = router.clone();
@@ -145,6 +145,6 @@ where
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(HEAD).max_concurrent_streams(256);
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     if let Err(error) = watcher.watch(connection).await {
-        tracing::debug!(error = %error, %address, "a connection ended badly");
+        tracing::debug!(%error, %address, encrypted, "a connection ended badly");
     }
 }
