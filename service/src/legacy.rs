@@ -88,7 +88,7 @@ const CLIENT: Program = Program {
         Flag {
             name: "dry-run",
             value: None,
-            help: "ask, but run no hook (an addition of this program)",
+            help: "ask nothing that could be granted, run no hook: say what would happen (an addition of this program)",
             ours: "--dry-run",
             default: None,
         },
