@@ -156,7 +156,7 @@ impl Fold {
 
     async fn call_alone(&self, item: &str) -> Result<Outcome, DbError> {
         let client = connection(&self.0.patient).await?;
-        let statement = client.prepare_typed_cached(self.0.kind.sql, &[Type::JSON]).await?;
+        let statement = client.prepare_typed_cached(self.0.kind.sql, &[Type::TEXT]).await?;
         let row = client.query_one(&statement, &[&Json(&format!("[{item}]"))]).await?;
         let Json(text) = row.try_get(0)?;
         let mut outcomes: Vec<Outcome> = read(text)?;
@@ -288,7 +288,8 @@ impl Worker {
                 if now.saturating_duration_since(down.next) >= PATIENCE {
                     down.since = now;
                 }
-                if now < down.next {
+                // Somebody else may have seen it answer since.
+                if now < down.next && !self.health.is_up() {
                     if now.duration_since(down.since) >= PATIENCE {
                         return Err(down.reason.clone());
                     }
@@ -321,7 +322,7 @@ impl Worker {
     async fn open(&self) -> Result<Link, DbError> {
         let (client, driver) = self.connector.connect().await?;
         let driver = AbortOnDrop(driver);
-        let prepare = client.prepare_typed(self.kind.sql, &[Type::JSON]);
+        let prepare = client.prepare_typed(self.kind.sql, &[Type::TEXT]);
         match timeout(PATIENCE, prepare).await {
             Ok(statement) => Ok(Link { statement: statement?, client, _driver: driver }),
             Err(_) => Err(DbError::Unavailable(format!("no answer within {PATIENCE:?}"))),
