@@ -21,7 +21,7 @@ Exit codes: 0 success, 1 refusal or failure, 2 wrong usage.
 
 /// Who may restart now: a fleet coordinates itself in PostgreSQL.
 #[derive(Debug, Parser)]
-#[command(name = "goahead", version, about, after_help = EXAMPLES, max_term_width = 100, disable_help_subcommand = true)]
+#[command(name = "goahead", version, after_help = EXAMPLES, max_term_width = 120, disable_help_subcommand = true)]
 pub struct Cli {
     #[command(flatten)]
     logging: logging::Options,

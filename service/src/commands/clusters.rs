@@ -13,9 +13,9 @@ Examples:
   goahead clusters import --force web.yml
   psql … -c \"SELECT goahead.set_cluster('web', '{\\\"allowed_parallel_restarts\\\": 2}')\"
 
-A file holds clusters as the original goahead has them, a name and its settings indented below. A cluster is written when
-its text has changed since its last import; none is ever dropped. One that was changed by SQL or HTTP since is left
-alone and reported, unless --force is given.";
+A file holds clusters as the original goahead has them, a name and its settings indented below. A cluster is \
+written when its text has changed since its last import; none is ever dropped. One that was changed by SQL or \
+HTTP since is left alone and reported, unless --force is given.";
 
 /// Arguments of `goahead clusters`.
 #[derive(Debug, clap::Args)]

@@ -15,8 +15,9 @@ Examples:
   goahead rollout web --reason 'kernel 6.12'
   goahead rollout --stop 7
 
-While a rollout runs, hosts of the cluster that have not restarted since it began are told so when they inquire, and then
-ask for their restart as always: windows, limits and freezes hold. Ctrl-C leaves the rollout running; --stop ends it.";
+While a rollout runs, hosts of the cluster that have not restarted since it began are told so when they \
+inquire, and then ask for their restart as always: windows, limits and freezes hold. Ctrl-C leaves the \
+rollout running; --stop ends it.";
 
 /// Between two looks at the progress.
 const LOOK: Duration = Duration::from_secs(2);
@@ -142,7 +143,7 @@ async fn look(db: &Database, id: i64) -> Result<Progress, Look> {
 fn line(id: i64, progress: &Progress) -> String {
     let Progress { cluster, done, running, remaining, .. } = progress;
     let all = done + running + remaining;
-    let filled = if all == 0 { BAR } else { BAR * done / all };
+    let filled = (BAR * done).checked_div(all).unwrap_or(BAR);
     let bar: String = (0..BAR).map(|at| if at < filled { '#' } else { '.' }).collect();
     let rest = match (progress.ended, progress.estimate) {
         (true, _) => progress.outcome.clone().unwrap_or_else(|| "ended".into()),

@@ -39,6 +39,11 @@ impl Health {
         }
     }
 
+    /// Whether it answered when it was last asked.
+    pub fn is_up(&self) -> bool {
+        self.0.up.load(Ordering::Relaxed)
+    }
+
     /// Judges by the result of a call.
     pub fn seen<T>(&self, result: &Result<T, DbError>) {
         match result {

@@ -21,7 +21,7 @@ use self::config::{Config, Layer, Target};
 use self::listener::Listener;
 use self::prepare::Unfit;
 use self::signals::{Request, Signals};
-use super::{CommandResult, Failure};
+use super::{CommandResult, Failure, print};
 use crate::checks::{self, Checks};
 use crate::db::{Address, Connector, Database, Embedded};
 use crate::metrics::Metrics;
@@ -42,8 +42,9 @@ Examples:
   goahead -config /etc/goahead/config.yml
       as the original goahead was started
 
-Settings come from the file (--config, YAML: the flags' names with _ for -), then the environment, then flags; the last
-wins. SIGHUP reads certificates and cluster files again. SIGTERM ends the service after the requests in flight.";
+Settings come from the file (--config, YAML: the flags' names with _ for -), then the environment, then flags; \
+the last wins. SIGHUP reads certificates and cluster files again. SIGTERM ends the service after the requests \
+in flight.";
 
 /// Arguments of `goahead serve`.
 #[derive(Debug, clap::Args)]
@@ -94,7 +95,7 @@ async fn serve(config: Arc<Config>) -> Result<(), Failure> {
                     return Ok(());
                 }
             };
-            println!("database: {}", embedded.psql());
+            say(&format!("database: {}", embedded.psql()));
             (embedded.address(), Some(embedded))
         }
     };
@@ -276,8 +277,15 @@ fn api_options(config: &Config, socket: &tokio::net::TcpListener) -> api::Option
 /// Prints the address that a listener got, for people and for programs that asked for port 0.
 fn announce(what: &str, socket: &tokio::net::TcpListener, tls: bool) -> Result<(), Failure> {
     let scheme = if tls { "https" } else { "http" };
-    println!("{what} {scheme}://{}", socket.local_addr()?);
+    say(&format!("{what} {scheme}://{}", socket.local_addr()?));
     Ok(())
+}
+
+/// A line on standard output. The service goes on when nobody reads it any more.
+fn say(line: &str) {
+    if let Err(error) = print(&format!("{line}\n")) {
+        tracing::debug!(%error, "cannot write to standard output");
+    }
 }
 
 /// Reads certificates and cluster files again; what cannot be read stays as it was.
