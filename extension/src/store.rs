@@ -68,6 +68,14 @@ pub fn fail(code: PgSqlErrorCode, message: impl Into<String>, hint: impl Into<St
     unreachable!("an ERROR does not return")
 }
 
+/// An argument that has to say something; null or blank is an error.
+pub fn said<'a>(argument: Option<&'a str>, what: &str, hint: &str) -> &'a str {
+    match argument.filter(|text| !text.trim().is_empty()) {
+        Some(text) => text,
+        None => fail(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, format!("{what} is empty"), hint),
+    }
+}
+
 /// One row of a result.
 pub struct Row<'conn>(SpiHeapTupleData<'conn>);
 

@@ -12,6 +12,9 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
+/// Where to find a cluster's name.
+pub const WHICH: &str = "SELECT name FROM goahead.clusters lists them";
+
 /// How many clusters' settings a backend keeps.
 const KEPT: usize = 20_000;
 
@@ -146,7 +149,7 @@ pub fn id_of(store: &mut Store<'_, '_>, name: &str) -> i32 {
         store::fail(
             PgSqlErrorCode::ERRCODE_NO_DATA_FOUND,
             format!("there is no cluster {name:?}"),
-            "SELECT name FROM goahead.clusters lists them",
+            WHICH,
         )
     })
 }
@@ -215,9 +218,11 @@ fn write(store: &mut Store<'_, '_>, name: &str, value: &Value, imported: Option<
 
 #[pg_extern(volatile, parallel_unsafe, security_definer, schema = "goahead")]
 #[search_path(pg_catalog, pg_temp)]
-fn set_cluster(name: &str, settings: JsonB) {
+fn set_cluster(name: Option<&str>, settings: Option<JsonB>) {
+    let name = store::said(name, "the name of the cluster", "give it a name of 1 to 255 bytes");
     store::decide(|store| {
-        let mut value = settings.0;
+        // Null settings are judged as an empty object: the error then names the first key that is missing.
+        let mut value = settings.map_or_else(|| json!({}), |settings| settings.0);
         if let Err((message, hint)) = judged(store, name, &mut value, Source::Sql) {
             store::fail(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, message, hint);
         }
@@ -229,7 +234,8 @@ fn set_cluster(name: &str, settings: JsonB) {
 
 #[pg_extern(volatile, parallel_unsafe, security_definer, schema = "goahead")]
 #[search_path(pg_catalog, pg_temp)]
-fn drop_cluster(name: &str) {
+fn drop_cluster(name: Option<&str>) {
+    let name = store::said(name, "the cluster", WHICH);
     store::decide(|store| {
         store.lock(store::SINGLE_LOCK, store::SETTINGS);
         let id = id_of(store, name);

@@ -39,14 +39,9 @@ fn in_force(store: &mut Store<'_, '_>, name: &str) -> (i64, i32, String, String)
     }
 }
 
-fn end(name: &str, note: &str, state: &'static str) {
-    if note.trim().is_empty() {
-        store::fail(
-            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
-            "the note is empty",
-            "say in a few words why the restart ends by hand; it is kept in its history",
-        );
-    }
+fn end(name: Option<&str>, note: Option<&str>, state: &'static str) {
+    let name = store::said(name, "the host", "give the host's name, or the id of a FleetLock client");
+    let note = store::said(note, "the note", "say in a few words why the restart ends by hand; it is kept in its history");
     store::decide(|store| {
         let clock = clock::settled(store);
         let (id, cluster_id, ..) = in_force(store, name);
@@ -88,32 +83,27 @@ fn end(name: &str, note: &str, state: &'static str) {
 
 #[pg_extern(volatile, parallel_unsafe, security_definer, schema = "goahead")]
 #[search_path(pg_catalog, pg_temp)]
-fn complete_restart(fqdn: &str, note: &str) {
+fn complete_restart(fqdn: Option<&str>, note: Option<&str>) {
     end(fqdn, note, "completed");
 }
 
 #[pg_extern(volatile, parallel_unsafe, security_definer, schema = "goahead")]
 #[search_path(pg_catalog, pg_temp)]
-fn fail_restart(fqdn: &str, note: &str) {
+fn fail_restart(fqdn: Option<&str>, note: Option<&str>) {
     end(fqdn, note, "failed");
 }
 
 #[pg_extern(volatile, parallel_unsafe, security_definer, schema = "goahead")]
 #[search_path(pg_catalog, pg_temp)]
-fn cancel_restart(fqdn: &str, note: &str) {
+fn cancel_restart(fqdn: Option<&str>, note: Option<&str>) {
     end(fqdn, note, "cancelled");
 }
 
 #[pg_extern(volatile, parallel_unsafe, security_definer, schema = "goahead")]
 #[search_path(pg_catalog, pg_temp)]
-fn freeze(cluster: &str, reason: &str, until: default!(Option<TimestampWithTimeZone>, "NULL")) {
-    if reason.trim().is_empty() {
-        store::fail(
-            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
-            "the reason of a freeze is empty",
-            "hosts that are denied are told it, so write one",
-        );
-    }
+fn freeze(cluster: Option<&str>, reason: Option<&str>, until: default!(Option<TimestampWithTimeZone>, "NULL")) {
+    let cluster = store::said(cluster, "the cluster", clusters::WHICH);
+    let reason = store::said(reason, "the reason of a freeze", "hosts that are denied are told it, so write one");
     store::decide(|store| {
         let id = clusters::id_of(store, cluster);
         store.lock(store::CLUSTER_LOCK, id);
@@ -140,7 +130,8 @@ fn freeze(cluster: &str, reason: &str, until: default!(Option<TimestampWithTimeZ
 
 #[pg_extern(volatile, parallel_unsafe, security_definer, schema = "goahead")]
 #[search_path(pg_catalog, pg_temp)]
-fn thaw(cluster: &str) {
+fn thaw(cluster: Option<&str>) {
+    let cluster = store::said(cluster, "the cluster", clusters::WHICH);
     store::decide(|store| {
         let id = clusters::id_of(store, cluster);
         store.lock(store::CLUSTER_LOCK, id);

@@ -9,14 +9,9 @@ use serde_json::json;
 
 #[pg_extern(volatile, parallel_unsafe, security_definer, schema = "goahead")]
 #[search_path(pg_catalog, pg_temp)]
-fn start_rollout(cluster: &str, reason: &str) -> i64 {
-    if reason.trim().is_empty() {
-        store::fail(
-            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
-            "the reason of a rollout is empty",
-            "every host is told it as the reason to restart, so write one",
-        );
-    }
+fn start_rollout(cluster: Option<&str>, reason: Option<&str>) -> i64 {
+    let cluster = store::said(cluster, "the cluster", clusters::WHICH);
+    let reason = store::said(reason, "the reason of a rollout", "every host is told it as the reason to restart, so write one");
     store::decide(|store| {
         let clock = clock::settled(store);
         let id = clusters::id_of(store, cluster);

@@ -5,6 +5,7 @@ use super::world::World;
 use crate::clock;
 use crate::events::{self, Event};
 use crate::store::{self, Store};
+use goahead_rules::lease::Clock;
 use pgrx::JsonB;
 use pgrx::prelude::*;
 use serde_json::json;
@@ -16,14 +17,16 @@ const UNKNOWN: i64 = 10_000;
 #[search_path(pg_catalog, pg_temp)]
 fn sweep() -> JsonB {
     store::decide(|store| {
-        let clusters = deadlines(store);
+        // Notes a new epoch in a transaction that is short, before one that somebody left open has to.
+        let clock = clock::settled(store);
+        let clusters = deadlines(store, clock);
         let trimmed = housekeeping(store);
         JsonB(json!({ "clusters": clusters, "trimmed": trimmed, "next_ms": 1_000 }))
     })
 }
 
 /// Judges the deadlines of every cluster with restarts in force; one that is busy is judged by whoever holds it.
-fn deadlines(store: &mut Store<'_, '_>) -> usize {
+fn deadlines(store: &mut Store<'_, '_>, clock: Clock) -> usize {
     let running = store.rows(
         "SELECT DISTINCT cluster_id FROM goahead._restart WHERE ended_at IS NULL ORDER BY cluster_id",
         &[],
@@ -32,7 +35,6 @@ fn deadlines(store: &mut Store<'_, '_>) -> usize {
     if running.is_empty() {
         return 0;
     }
-    let clock = clock::settled(store);
     let mut world = World::new(clock);
     world.load_clusters(store, &running);
     world.load_open(store, &running);
