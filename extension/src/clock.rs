@@ -49,11 +49,9 @@ struct Epoch {
 }
 
 fn latest(store: &mut Store<'_, '_>) -> Option<Epoch> {
-    store.first(
-        "SELECT id, boot_id, timeline, boottime FROM goahead._epoch ORDER BY id DESC LIMIT 1",
-        &[],
-        |row| Epoch { id: row.get(1), boot_id: row.get(2), timeline: row.get(3), boottime: row.get(4) },
-    )
+    store.first("SELECT id, boot_id, timeline, boottime FROM goahead._epoch ORDER BY id DESC LIMIT 1", &[], |row| {
+        Epoch { id: row.get(1), boot_id: row.get(2), timeline: row.get(3), boottime: row.get(4) }
+    })
 }
 
 struct Here {

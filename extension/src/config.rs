@@ -8,7 +8,10 @@ static JOB_RETENTION: GucSetting<Option<CString>> = GucSetting::<Option<CString>
 
 /// Declares the settings.
 pub fn register() {
-    let text = |name: &'static CStr, short: &'static CStr, long: &'static CStr, setting: &'static GucSetting<Option<CString>>| {
+    let text = |name: &'static CStr,
+                short: &'static CStr,
+                long: &'static CStr,
+                setting: &'static GucSetting<Option<CString>>| {
         GucRegistry::define_string_guc(name, short, long, setting, GucContext::Sighup, GucFlags::default());
     };
     text(c"goahead.event_retention", c"How long events are kept.", c"An interval such as 90 days.", &EVENT_RETENTION);

@@ -30,7 +30,14 @@ pub struct Job {
 
 impl Job {
     /// A program about a restart. `kind` is action, check, completion_action or panic.
-    pub fn of(open: &Open, cluster_id: i32, cluster: &str, kind: &'static str, command: &str, settings: &Settings) -> Self {
+    pub fn of(
+        open: &Open,
+        cluster_id: i32,
+        cluster: &str,
+        kind: &'static str,
+        command: &str,
+        settings: &Settings,
+    ) -> Self {
         Self {
             restart_id: open.id,
             cluster_id,

@@ -110,7 +110,9 @@ impl Store<'_, '_> {
     pub fn lock(&mut self, class: i32, key: i32) {
         self.begin();
         // SAFETY: a function of Postgres called with the arguments that it declares.
-        unsafe { direct_function_call_as_datum(pg_sys::pg_advisory_xact_lock_int4, &[class.into_datum(), key.into_datum()]) };
+        unsafe {
+            direct_function_call_as_datum(pg_sys::pg_advisory_xact_lock_int4, &[class.into_datum(), key.into_datum()])
+        };
     }
 
     /// Takes the advisory lock of `key` if nobody else holds it.

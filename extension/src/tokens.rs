@@ -33,7 +33,8 @@ fn create_token(
             "the operating system's random generator does not answer",
         );
     }
-    let secret: String = PREFIX.chars().chain(bits.iter().flat_map(|byte| format!("{byte:02x}").into_bytes()).map(char::from)).collect();
+    let secret: String =
+        PREFIX.chars().chain(bits.iter().flat_map(|byte| format!("{byte:02x}").into_bytes()).map(char::from)).collect();
     store::decide(|store| {
         store.begin();
         store.durable();

@@ -146,7 +146,11 @@ pub const REQUEST_TIMEOUT: GoDuration = GoDuration(600_000_000_000);
 /// The first key that cannot be accepted, with the way to mend it.
 pub fn read(value: &Value, source: Source) -> Result<Accepted, SettingsError> {
     let Value::Object(map) = value else {
-        return Err(error("settings", "is not a JSON object", "write {\"name_pattern\": …, \"allowed_parallel_restarts\": …}"));
+        return Err(error(
+            "settings",
+            "is not a JSON object",
+            "write {\"name_pattern\": …, \"allowed_parallel_restarts\": …}",
+        ));
     };
     let mut reader = Reader { map, source, warnings: Vec::new() };
     for key in map.keys().filter(|key| !KEYS.contains(&key.as_str())) {
@@ -179,7 +183,8 @@ impl<'a> Reader<'a> {
     fn settings(&mut self) -> Result<Settings, SettingsError> {
         let enabled = self.boolean("enabled", self.source == Source::Sql)?;
         if self.source == Source::Import && !self.map.contains_key("enabled") {
-            self.warnings.push("enabled: is missing, so the cluster is off, as in the original; add enabled: true".into());
+            self.warnings
+                .push("enabled: is missing, so the cluster is off, as in the original; add enabled: true".into());
         }
         let name_pattern = self.pattern()?;
         let blacklist_name_pattern = self.texts("blacklist_name_pattern")?;
@@ -205,7 +210,8 @@ impl<'a> Reader<'a> {
             request_timeout: self.span("request_timeout", REQUEST_TIMEOUT)?,
             reboot_goahead_actions: self.commands("reboot_goahead_actions")?,
             reboot_goahead_checks: self.commands("reboot_goahead_checks")?,
-            reboot_goahead_checks_exit_code_for_reboot: self.integer("reboot_goahead_checks_exit_code_for_reboot", 0)?,
+            reboot_goahead_checks_exit_code_for_reboot: self
+                .integer("reboot_goahead_checks_exit_code_for_reboot", 0)?,
             reboot_completion_check: check,
             reboot_completion_check_interval: self.span("reboot_completion_check_interval", GoDuration(0))?,
             reboot_completion_check_consecutive_successes: self
@@ -317,7 +323,8 @@ impl<'a> Reader<'a> {
             }
             Some(Value::Number(number)) if number.as_i64() == Some(0) => GoDuration(0),
             Some(Value::Number(number)) if self.source == Source::Import && number.as_i64().is_some() => {
-                self.warnings.push(format!("{key}: the bare number {number} means nanoseconds, as in the original; {hint}"));
+                self.warnings
+                    .push(format!("{key}: the bare number {number} means nanoseconds, as in the original; {hint}"));
                 GoDuration(number.as_i64().unwrap_or_default())
             }
             Some(other) => return Err(error(key, format!("is {other}"), hint)),
@@ -385,7 +392,11 @@ fn texts(key: &str, value: Option<&Value>) -> Result<Vec<String>, SettingsError>
 
 fn runnable(key: &str, line: &str) -> Result<(), SettingsError> {
     command::validate(line).map_err(|problem| {
-        error(key, format!("{problem} in the command {line:?}"), "a command is a program and its arguments; no shell reads it")
+        error(
+            key,
+            format!("{problem} in the command {line:?}"),
+            "a command is a program and its arguments; no shell reads it",
+        )
     })
 }
 

@@ -96,9 +96,9 @@ fn request_restart(
 #[pg_extern(volatile, parallel_unsafe, security_definer, schema = "goahead")]
 #[search_path(pg_catalog, pg_temp)]
 fn inquire_restart(fqdn: &str, uptime: &str, checks: default!(Option<JsonB>, "NULL")) -> JsonB {
-    let raw = wire::ask_of_sql(fqdn, uptime, None, None).with_checks(checks.map(|checks| checks.0)).unwrap_or_else(|invalid| {
-        store::fail(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, invalid.message, invalid.hint)
-    });
+    let raw = wire::ask_of_sql(fqdn, uptime, None, None).with_checks(checks.map(|checks| checks.0)).unwrap_or_else(
+        |invalid| store::fail(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, invalid.message, invalid.hint),
+    );
     let outcome = one(raw, Wants::Reason);
     match outcome.checks {
         Some(checks) => JsonB(serde_json::json!({ "checks": checks })),
@@ -127,7 +127,9 @@ fn explain(fqdn: &str, uptime: Option<&str>) -> Vec<(String, bool, String)> {
         let known = |passed: bool, detail: String| vec![("cluster".to_owned(), passed, detail)];
         let id = match patterns.find(&ask.holder) {
             Match::Cluster(id) => id,
-            Match::Blacklisted { pattern, .. } => return known(false, format!("matches the blacklist_name_pattern {pattern}")),
+            Match::Blacklisted { pattern, .. } => {
+                return known(false, format!("matches the blacklist_name_pattern {pattern}"));
+            }
             Match::None => return known(false, "matches the name_pattern of no cluster that is enabled".into()),
         };
         world.load_clusters(store, &[id]);

@@ -86,7 +86,8 @@ fn report_failure(store: &mut Store<'_, '_>, job: &Claimed, id: i64, report: &Re
     if report.exit_code == Some(0) {
         return;
     }
-    let raised = store.first("SELECT version FROM goahead._cluster WHERE id = $1", &[job.cluster_id.into()], |row| row.get(1));
+    let raised =
+        store.first("SELECT version FROM goahead._cluster WHERE id = $1", &[job.cluster_id.into()], |row| row.get(1));
     let raised = raised
         .and_then(|version| clusters::settings(store, vec![(job.cluster_id, version)]).remove(&job.cluster_id))
         .is_some_and(|settings| settings.raise_errors);
@@ -95,7 +96,8 @@ fn report_failure(store: &mut Store<'_, '_>, job: &Claimed, id: i64, report: &Re
             "job": id, "restart": job.restart_id, "kind": job.kind, "command": job.command,
             "exit_code": report.exit_code, "failure": report.failure,
         });
-        let event = Event { kind: "job_failed", cluster: Some(job.cluster.clone()), subject: Some(job.fqdn.clone()), detail };
+        let event =
+            Event { kind: "job_failed", cluster: Some(job.cluster.clone()), subject: Some(job.fqdn.clone()), detail };
         events::write(store, &[event]);
     }
 }

@@ -36,7 +36,11 @@ impl Patterns {
     /// The cluster that a host name belongs to.
     pub fn find(&self, name: &str) -> Match {
         self.matcher.borrow_mut().find(name).unwrap_or_else(|problem| {
-            store::fail(PgSqlErrorCode::ERRCODE_DATA_CORRUPTED, problem.to_string(), "set the cluster's name_pattern anew")
+            store::fail(
+                PgSqlErrorCode::ERRCODE_DATA_CORRUPTED,
+                problem.to_string(),
+                "set the cluster's name_pattern anew",
+            )
         })
     }
 
@@ -49,7 +53,9 @@ impl Patterns {
 /// The patterns as they are now; built anew only when settings have changed.
 pub fn patterns(store: &mut Store<'_, '_>) -> Rc<Patterns> {
     let version = version(store);
-    if let Some(cached) = PATTERNS.with_borrow(|cached| cached.as_ref().filter(|cached| cached.version == version).cloned()) {
+    if let Some(cached) =
+        PATTERNS.with_borrow(|cached| cached.as_ref().filter(|cached| cached.version == version).cloned())
+    {
         return cached;
     }
     let rows = store.rows(
@@ -145,18 +151,22 @@ pub fn settings(store: &mut Store<'_, '_>, wanted: Vec<(i32, i64)>) -> HashMap<i
 
 /// The row of a cluster by name; an error that lists similar names otherwise.
 pub fn id_of(store: &mut Store<'_, '_>, name: &str) -> i32 {
-    store.first("SELECT id FROM goahead._cluster WHERE name = $1", &[name.into()], |row| row.get(1)).unwrap_or_else(|| {
-        store::fail(
-            PgSqlErrorCode::ERRCODE_NO_DATA_FOUND,
-            format!("there is no cluster {name:?}"),
-            WHICH,
-        )
-    })
+    store.first("SELECT id FROM goahead._cluster WHERE name = $1", &[name.into()], |row| row.get(1)).unwrap_or_else(
+        || store::fail(PgSqlErrorCode::ERRCODE_NO_DATA_FOUND, format!("there is no cluster {name:?}"), WHICH),
+    )
 }
 
-fn judged(store: &mut Store<'_, '_>, name: &str, value: &mut Value, source: Source) -> Result<Vec<String>, (String, String)> {
+fn judged(
+    store: &mut Store<'_, '_>,
+    name: &str,
+    value: &mut Value,
+    source: Source,
+) -> Result<Vec<String>, (String, String)> {
     if name.is_empty() || name.len() > 255 || name.chars().any(char::is_control) {
-        return Err((format!("cluster name {name:?} is not valid"), "a name has 1 to 255 bytes without control characters".into()));
+        return Err((
+            format!("cluster name {name:?} is not valid"),
+            "a name has 1 to 255 bytes without control characters".into(),
+        ));
     }
     let accepted = settings::read(value, source)
         .map_err(|problem| (format!("cluster {name}: {problem}"), problem.hint.clone()))?;
@@ -287,9 +297,13 @@ fn import_clusters(settings: JsonB, force: default!(bool, false)) -> SetOfIterat
                 |row| (row.opt::<Vec<u8>>(1), row.get::<bool>(2)),
             );
             let line = match present {
-                Some((Some(before), _)) if before == hash && !force => format!("{name}: unchanged since its last import"),
+                Some((Some(before), _)) if before == hash && !force => {
+                    format!("{name}: unchanged since its last import")
+                }
                 Some((_, true)) if !force => {
-                    format!("warning: {name}: was edited by SQL since its last import and is left as it is; force overwrites it")
+                    format!(
+                        "warning: {name}: was edited by SQL since its last import and is left as it is; force overwrites it"
+                    )
                 }
                 _ => match judged(store, &name, &mut value, Source::Import) {
                     Err((message, hint)) => format!("error: {message}; {hint}"),

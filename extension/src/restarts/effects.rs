@@ -101,7 +101,12 @@ impl Effects {
         for command in &cluster.settings.reboot_goahead_actions {
             self.jobs.push(Job::of(&open, cluster_id, &cluster.name, "action", command, &cluster.settings));
         }
-        self.event("granted", &cluster.name, &open, json!({ "slot": slot, "uptime": ask.uptime_text, "reason": ask.reason }));
+        self.event(
+            "granted",
+            &cluster.name,
+            &open,
+            json!({ "slot": slot, "uptime": ask.uptime_text, "reason": ask.reason }),
+        );
         self.granted.push(Granted {
             cluster_id,
             cluster: cluster.name.clone(),
@@ -191,7 +196,9 @@ impl Effects {
                     self.jobs.push(Job::of(held, cluster_id, &cluster.name, "panic", command, &settings));
                 }
             }
-            if due.start_checks && let Some(check) = &settings.reboot_completion_check {
+            if due.start_checks
+                && let Some(check) = &settings.reboot_completion_check
+            {
                 held.checking = true;
                 self.jobs.push(Job::of(held, cluster_id, &cluster.name, "check", check, &settings));
             }
@@ -289,13 +296,15 @@ impl Effects {
 /// Writes the rows of hosts that are to be written, in the order of their names so that two batches never
 /// wait for each other in a circle.
 fn write_hosts(store: &mut Store<'_, '_>, world: &World) {
-    let mut dirty: Vec<(&String, &HostRow)> = world.hosts.iter().filter(|(_, host)| host.dirty && host.remembered.is_some()).collect();
+    let mut dirty: Vec<(&String, &HostRow)> =
+        world.hosts.iter().filter(|(_, host)| host.dirty && host.remembered.is_some()).collect();
     if dirty.is_empty() {
         return;
     }
     dirty.sort_unstable_by_key(|(fqdn, _)| *fqdn);
     let column = |make: &dyn Fn(&HostRow) -> Option<i64>| dirty.iter().map(|(_, host)| make(host)).collect::<Vec<_>>();
-    let texts = |make: &dyn Fn(&HostRow) -> Option<String>| dirty.iter().map(|(_, host)| make(host)).collect::<Vec<_>>();
+    let texts =
+        |make: &dyn Fn(&HostRow) -> Option<String>| dirty.iter().map(|(_, host)| make(host)).collect::<Vec<_>>();
     let request = |host: &HostRow| host.facts.request.clone().filter(|_| host.new_request);
     store.begin();
     store.run(

@@ -133,7 +133,9 @@ impl Batch {
                 Wants::Lock | Wants::Unlock => true,
                 Wants::Restart => {
                     let handed_out = self.world.hosts.get(&ask.holder).and_then(|host| host.facts.request.as_ref());
-                    mine.is_none() && ask.request_id.is_some() && handed_out.map(|(id, _)| id) == ask.request_id.as_ref()
+                    mine.is_none()
+                        && ask.request_id.is_some()
+                        && handed_out.map(|(id, _)| id) == ask.request_id.as_ref()
                 }
                 Wants::Reason => false,
             };
@@ -170,11 +172,9 @@ impl Batch {
         }
         asks.iter()
             .map(|ask| match ask {
-                Err(invalid) => Outcome {
-                    message: invalid.message.clone(),
-                    hint: invalid.hint,
-                    ..Outcome::new(invalid.outcome)
-                },
+                Err(invalid) => {
+                    Outcome { message: invalid.message.clone(), hint: invalid.hint, ..Outcome::new(invalid.outcome) }
+                }
                 Ok(ask) => self.judge_one(store, ask, single),
             })
             .collect()
@@ -199,8 +199,10 @@ impl Batch {
             Place::Cluster(id) => id,
             Place::Blacklisted(pattern) => {
                 self.unknown.push((ask.holder.clone(), Some(pattern.clone())));
-                let message =
-                    format!("Found matching blacklist name pattern: {pattern} for FQDN: {} Preventing restart!", ask.sent);
+                let message = format!(
+                    "Found matching blacklist name pattern: {pattern} for FQDN: {} Preventing restart!",
+                    ask.sent
+                );
                 return Outcome { answer: Some(Answer::unknown(ask, message)), ..Outcome::new("unknown") };
             }
             Place::Nowhere => return self.unknown(ask),
@@ -232,7 +234,9 @@ impl Batch {
                 restart::request(&cluster.facts(), &host.facts, mine, &ask, self.world.clock)
             };
             let name = self.world.clusters[&id].name.clone();
-            let again = |message: &str, request_id: &str| Answer::new(ask, &name, message.to_owned()).ask_again(ask, request_id);
+            let again = |message: &str, request_id: &str| {
+                Answer::new(ask, &name, message.to_owned()).ask_again(ask, request_id)
+            };
             return match verdict {
                 Verdict::AskBlocker if !single => Outcome::new("busy"),
                 Verdict::AskBlocker if !self.locked.contains(&id) => Outcome::new("busy"),
@@ -322,8 +326,7 @@ impl Batch {
         }
         let mut blocked = None;
         loop {
-            let verdict =
-                restart::lock(&self.world.clusters[&id].facts(), &rules_ask(ask, &blocked), self.world.clock);
+            let verdict = restart::lock(&self.world.clusters[&id].facts(), &rules_ask(ask, &blocked), self.world.clock);
             return match verdict {
                 Verdict::AskBlocker if !single => Outcome::new("busy"),
                 Verdict::AskBlocker => {

@@ -41,7 +41,8 @@ fn in_force(store: &mut Store<'_, '_>, name: &str) -> (i64, i32, String, String)
 
 fn end(name: Option<&str>, note: Option<&str>, state: &'static str) {
     let name = store::said(name, "the host", "give the host's name, or the id of a FleetLock client");
-    let note = store::said(note, "the note", "say in a few words why the restart ends by hand; it is kept in its history");
+    let note =
+        store::said(note, "the note", "say in a few words why the restart ends by hand; it is kept in its history");
     store::decide(|store| {
         let clock = clock::settled(store);
         let (id, cluster_id, ..) = in_force(store, name);
@@ -49,14 +50,19 @@ fn end(name: Option<&str>, note: Option<&str>, state: &'static str) {
         // It may have ended while the lock was waited for.
         let (id, cluster_id, cluster, holder) = match in_force(store, name) {
             found if found.0 == id => found,
-            _ => store::fail(PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE, "the restart has just changed", "try again"),
+            _ => store::fail(
+                PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
+                "the restart has just changed",
+                "try again",
+            ),
         };
         store.durable();
         if state == "completed" {
             let mut world = World::new(clock);
             world.load_clusters(store, &[cluster_id]);
             world.load_open(store, &[cluster_id]);
-            let open = world.clusters.get(&cluster_id).and_then(|row| row.open.iter().find(|open| open.id == id).cloned());
+            let open =
+                world.clusters.get(&cluster_id).and_then(|row| row.open.iter().find(|open| open.id == id).cloned());
             if let Some(open) = open {
                 world.load_hosts(store, vec![holder]);
                 let mut effects = Effects::default();
@@ -73,11 +79,19 @@ fn end(name: Option<&str>, note: Option<&str>, state: &'static str) {
                 "UPDATE goahead._host SET request_id = NULL, request_epoch = NULL, request_us = NULL, request_at = NULL WHERE fqdn = $1",
                 &[holder.as_str().into()],
             );
-            let event = Event { kind: state, cluster: Some(cluster), subject: Some(holder), detail: json!({ "restart": id, "note": note }) };
+            let event = Event {
+                kind: state,
+                cluster: Some(cluster),
+                subject: Some(holder),
+                detail: json!({ "restart": id, "note": note }),
+            };
             events::write(store, &[event]);
         }
         let actor = store::actor(store);
-        store.run("UPDATE goahead._restart SET ended_by = $2, note = $3 WHERE id = $1", &[id.into(), actor.into(), note.into()]);
+        store.run(
+            "UPDATE goahead._restart SET ended_by = $2, note = $3 WHERE id = $1",
+            &[id.into(), actor.into(), note.into()],
+        );
     });
 }
 
@@ -115,7 +129,10 @@ fn freeze(cluster: Option<&str>, reason: Option<&str>, until: default!(Option<Ti
             &[id.into(), reason.into(), until.into(), actor.into()],
             |row| (row.get::<bool>(1), row.opt::<String>(2)),
         );
-        let Some((past, until)) = past else { clusters::id_of(store, cluster); return };
+        let Some((past, until)) = past else {
+            clusters::id_of(store, cluster);
+            return;
+        };
         if past {
             store::fail(
                 PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
@@ -142,7 +159,10 @@ fn thaw(cluster: Option<&str>) {
             &[id.into()],
         );
         if thawed > 0 {
-            events::write(store, &[Event { kind: "thawed", cluster: Some(cluster.to_owned()), subject: None, detail: json!({}) }]);
+            events::write(
+                store,
+                &[Event { kind: "thawed", cluster: Some(cluster.to_owned()), subject: None, detail: json!({}) }],
+            );
         }
     });
 }

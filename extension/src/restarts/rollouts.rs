@@ -11,7 +11,8 @@ use serde_json::json;
 #[search_path(pg_catalog, pg_temp)]
 fn start_rollout(cluster: Option<&str>, reason: Option<&str>) -> i64 {
     let cluster = store::said(cluster, "the cluster", clusters::WHICH);
-    let reason = store::said(reason, "the reason of a rollout", "every host is told it as the reason to restart, so write one");
+    let reason =
+        store::said(reason, "the reason of a rollout", "every host is told it as the reason to restart, so write one");
     store::decide(|store| {
         let clock = clock::settled(store);
         let id = clusters::id_of(store, cluster);
@@ -39,7 +40,10 @@ fn start_rollout(cluster: Option<&str>, reason: Option<&str>) -> i64 {
             )
             .expect("INSERT RETURNING gives its row");
         let detail = json!({ "rollout": rollout, "reason": reason });
-        events::write(store, &[Event { kind: "rollout_started", cluster: Some(cluster.to_owned()), subject: None, detail }]);
+        events::write(
+            store,
+            &[Event { kind: "rollout_started", cluster: Some(cluster.to_owned()), subject: None, detail }],
+        );
         rollout
     })
 }

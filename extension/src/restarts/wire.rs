@@ -95,13 +95,17 @@ impl Ask {
         let (wants, holder) = match wants {
             Wants::Restart | Wants::Reason => {
                 let fqdn = Fqdn::parse(&raw.fqdn).map_err(|problem| {
-                    invalid(format!("fqdn is not a host name: {problem}"), "send the host's fully qualified domain name")
+                    invalid(
+                        format!("fqdn is not a host name: {problem}"),
+                        "send the host's fully qualified domain name",
+                    )
                 })?;
                 (wants, fqdn.as_str().to_owned())
             }
             Wants::Lock | Wants::Unlock => {
-                let id = HolderId::parse(&raw.id)
-                    .map_err(|problem| invalid(format!("id: {problem}"), "send 1 to 128 characters of [A-Za-z0-9._:-]"))?;
+                let id = HolderId::parse(&raw.id).map_err(|problem| {
+                    invalid(format!("id: {problem}"), "send 1 to 128 characters of [A-Za-z0-9._:-]")
+                })?;
                 GroupName::parse(&raw.group)
                     .map_err(|problem| invalid(format!("group: {problem}"), "send the name of a cluster"))?;
                 let wants = match raw.op.as_str() {
@@ -118,11 +122,20 @@ impl Ask {
         };
         let request_id = raw.request_id.filter(|id| !id.is_empty());
         if request_id.as_ref().is_some_and(|id| id.len() > 64 || !id.bytes().all(|byte| byte.is_ascii_graphic())) {
-            return Err(invalid("request_id is not one of ours", "send the request_id of the last answer, 8 letters, or none"));
+            return Err(invalid(
+                "request_id is not one of ours",
+                "send the request_id of the last answer, 8 letters, or none",
+            ));
         }
         let boot_id = raw.boot_id.filter(|id| !id.is_empty()).map(|id| id.to_ascii_lowercase());
-        if boot_id.as_ref().is_some_and(|id| id.len() > 64 || !id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')) {
-            return Err(invalid("boot_id is not a boot id", "send the content of /proc/sys/kernel/random/boot_id, or none"));
+        if boot_id
+            .as_ref()
+            .is_some_and(|id| id.len() > 64 || !id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-'))
+        {
+            return Err(invalid(
+                "boot_id is not a boot id",
+                "send the content of /proc/sys/kernel/random/boot_id, or none",
+            ));
         }
         let (fresh_id, ask_again_in) = draw();
         Ok(Self {
@@ -136,7 +149,10 @@ impl Ask {
             reason: raw.reason.map(|reason| printable(&reason)).filter(|reason| !reason.is_empty()),
             boot_id,
             checks: raw.checks.map(|checks| {
-                checks.into_iter().map(|check| Checked { command: check.command.join(" "), exit_code: check.exit_code }).collect()
+                checks
+                    .into_iter()
+                    .map(|check| Checked { command: check.command.join(" "), exit_code: check.exit_code })
+                    .collect()
             }),
             fresh_id,
             ask_again_in,

@@ -137,9 +137,7 @@ impl World {
                     seen_ago: row.opt(4).unwrap_or(i64::MAX),
                     boot_id: row.opt(5),
                     facts: Host {
-                        request: row
-                            .opt(6)
-                            .map(|id: String| (id, Instant { epoch: row.get(7), us: row.get(8) })),
+                        request: row.opt(6).map(|id: String| (id, Instant { epoch: row.get(7), us: row.get(8) })),
                         last_restart: row.opt(9),
                     },
                     denial: row.opt(10),

@@ -84,7 +84,9 @@ pub fn explain(cluster: &Cluster<'_>, mine: Option<&Open>, ask: &Ask<'_>, clock:
         passed: mine.is_none_or(|open| !open.rebooted),
         detail: match mine {
             None => "holds no slot".into(),
-            Some(open) if open.rebooted => format!("has rebooted, holds slot {}, its completion check has not succeeded yet", open.slot),
+            Some(open) if open.rebooted => {
+                format!("has rebooted, holds slot {}, its completion check has not succeeded yet", open.slot)
+            }
             Some(open) => format!(
                 "was granted {} ago, holds slot {} and keeps its go-ahead whatever the other conditions say",
                 whole_seconds(clock.since(open.granted)),
@@ -147,7 +149,8 @@ fn window(cluster: &Cluster<'_>) -> (bool, String) {
             Some(i64::from(window.next_open(*local)))
         })
         .min();
-    let when = next.map_or_else(String::new, |minutes| format!("; the next one opens in {}", whole_seconds(minutes * 60_000_000)));
+    let when = next
+        .map_or_else(String::new, |minutes| format!("; the next one opens in {}", whole_seconds(minutes * 60_000_000)));
     (false, format!("Denied restart request as no restart window of cluster {} is open{when}", cluster.name))
 }
 

@@ -35,9 +35,7 @@ pub fn on_contact(open: &Open, uptime: i64, boot_id: Option<&str>, settings: &Se
     }
     let rebooted = match (&open.granted_boot_id, boot_id) {
         (Some(then), Some(now)) => then != now,
-        _ => {
-            uptime.saturating_add(REBOOT_MARGIN) < open.granted_uptime.saturating_add(clock.since(open.granted))
-        }
+        _ => uptime.saturating_add(REBOOT_MARGIN) < open.granted_uptime.saturating_add(clock.since(open.granted)),
     };
     match (rebooted, &settings.reboot_completion_check) {
         (false, _) => Contact::Nothing,

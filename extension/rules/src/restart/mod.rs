@@ -7,6 +7,8 @@
 mod conditions;
 mod lifecycle;
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;
 
 pub use conditions::{Condition, Judgement, explain, judge};
@@ -163,7 +165,8 @@ pub fn request(cluster: &Cluster<'_>, host: &Host, mine: Option<&Open>, ask: &As
     if !granted && let Some(denied) = first_failed(&conditions::AT_FIRST, cluster, ask, clock) {
         return denied_at(denied, false);
     }
-    let current = host.request.as_ref().filter(|(_, handed_out)| !clock.passed(*handed_out, cluster.settings.request_timeout));
+    let current =
+        host.request.as_ref().filter(|(_, handed_out)| !clock.passed(*handed_out, cluster.settings.request_timeout));
     match (ask.request_id, current, &host.request) {
         (None, Some((id, handed_out)), _) => Verdict::Handshake {
             request_id: id.clone(),
@@ -273,10 +276,9 @@ pub fn inquiry(
     match checked {
         None => Inquiry::RunChecks,
         Some(results) => match results.iter().find(|result| result.exit_code == Some(wanted)) {
-            Some(result) => Inquiry::Yes(format!(
-                "YesInquireToRestart: goahead check result of {} is {wanted}",
-                result.command
-            )),
+            Some(result) => {
+                Inquiry::Yes(format!("YesInquireToRestart: goahead check result of {} is {wanted}", result.command))
+            }
             None => Inquiry::No,
         },
     }
