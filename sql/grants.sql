@@ -18,8 +18,9 @@ END
 $own$;
 
 ALTER FUNCTION goahead._ask_blocker(text, text, text) OWNER TO goahead_policy;
-REVOKE ALL ON FUNCTION goahead._ask_blocker(text, text, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION goahead._ask_blocker(text, text, text) TO goahead_owner;
+ALTER FUNCTION goahead._is_blocker(text) OWNER TO goahead_policy;
+REVOKE ALL ON FUNCTION goahead._ask_blocker(text, text, text), goahead._is_blocker(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION goahead._ask_blocker(text, text, text), goahead._is_blocker(text) TO goahead_owner;
 
 GRANT USAGE ON SCHEMA goahead TO goahead_reader, goahead_client, goahead_operator, goahead_admin, goahead_service, goahead_gate, goahead_hba, goahead_policy;
 
@@ -50,3 +51,32 @@ GRANT EXECUTE ON FUNCTION
     goahead.finish_job(bigint, int, text, int, text, text), goahead.release_job(bigint, int, text), goahead.release_runner(text),
     goahead.sweep(), goahead.check_token(text)
     TO goahead_service;
+
+-- What the functions of the library do; those of sql/ are described where they are created.
+COMMENT ON FUNCTION goahead.version() IS 'Version of the installed library; goahead serve wants the same major and minor';
+COMMENT ON FUNCTION goahead.go_duration(text) IS 'A duration as Go writes it (300ms, 2h45m) as an interval';
+COMMENT ON FUNCTION goahead.request_restart(text, text, text, text) IS 'May this host restart? The first call hands out a request_id, the second with it may be granted: go_ahead is true';
+COMMENT ON FUNCTION goahead.inquire_restart(text, text, jsonb) IS 'Should this host restart? Yes when the message begins with YesInquireToRestart; checks lists programs whose exit codes are wanted in a second call';
+COMMENT ON FUNCTION goahead.explain_restart(text, text) IS 'Every condition of a go-ahead and its verdict for a host that would ask now; changes nothing. Without an uptime the last one reported counts';
+COMMENT ON FUNCTION goahead.request_restarts(text) IS 'request_restart for a JSON array of calls in one transaction; outcomes: granted, handshake, denied, unknown, invalid, busy (ask again singly)';
+COMMENT ON FUNCTION goahead.inquire_restarts(text) IS 'inquire_restart for a JSON array of calls in one transaction; outcomes: no, yes, checks, unknown, invalid, busy';
+COMMENT ON FUNCTION goahead.fleetlock(text) IS 'FleetLock for a JSON array of {op: lock | unlock, group, id}; outcomes: granted, denied, released, unknown_group, invalid, busy';
+COMMENT ON FUNCTION goahead.complete_restart(text, text) IS 'Ends the restart in force of a host (or FleetLock id) as completed; its completion actions run';
+COMMENT ON FUNCTION goahead.fail_restart(text, text) IS 'Ends the restart in force of a host (or FleetLock id) as failed; its slot is free';
+COMMENT ON FUNCTION goahead.cancel_restart(text, text) IS 'Takes back the go-ahead of a host (or FleetLock id) that will not restart; its slot is free';
+COMMENT ON FUNCTION goahead.freeze(text, text, timestamptz) IS 'Denies go-aheads of a cluster with this reason until thawed or the given time; hosts that have one keep it';
+COMMENT ON FUNCTION goahead.thaw(text) IS 'Ends the freeze of a cluster';
+COMMENT ON FUNCTION goahead.start_rollout(text, text) IS 'Tells every inquiring host of a cluster that has not restarted since to restart; returns the rollout''s id';
+COMMENT ON FUNCTION goahead.stop_rollout(bigint) IS 'Stops a rollout; restarts under way go on';
+COMMENT ON FUNCTION goahead.name_fleetlock_id(text, text) IS 'Gives a FleetLock id a host name, for people to read';
+COMMENT ON FUNCTION goahead.set_cluster(text, jsonb) IS 'Creates a cluster or replaces its settings; every key is judged';
+COMMENT ON FUNCTION goahead.drop_cluster(text) IS 'Removes a cluster without restarts in force, and its hosts; its history stays';
+COMMENT ON FUNCTION goahead.import_clusters(jsonb, boolean) IS 'Writes clusters of the original''s files where they changed since their last import; returns a report. force overwrites clusters edited by SQL';
+COMMENT ON FUNCTION goahead.create_token(text, text[], text) IS 'Makes a bearer token for role host, reader, operator or admin; this is the only time that its secret is seen';
+COMMENT ON FUNCTION goahead.revoke_token(bigint) IS 'Revokes a token';
+COMMENT ON FUNCTION goahead.check_token(text) IS 'Id, role and names of a token that is in force; null for any other';
+COMMENT ON FUNCTION goahead.claim_jobs(text, int, int) IS 'Leases due jobs to a runner, for their timeout (or the default given, in milliseconds) and 10 s more';
+COMMENT ON FUNCTION goahead.finish_job(bigint, int, text, int, text, text) IS 'Reports a run: done, again (a completion check that is to run again) or lost (the lease is no longer the runner''s)';
+COMMENT ON FUNCTION goahead.release_job(bigint, int, text) IS 'Gives a claimed job back, to be run by another runner at once';
+COMMENT ON FUNCTION goahead.release_runner(text) IS 'Gives back all that a runner of this name had claimed in its previous life';
+COMMENT ON FUNCTION goahead.sweep() IS 'Judges deadlines, ends rollouts, counts and trims; to be called about once a second by any number of services';

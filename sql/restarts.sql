@@ -145,3 +145,20 @@ EXCEPTION WHEN OTHERS THEN
 END
 $$;
 COMMENT ON FUNCTION goahead._ask_blocker(text, text, text) IS 'Asks a cluster''s blocker for a reason against a restart';
+
+-- Whether a text names a function that _ask_blocker can ask; looked up with goahead_policy's eyes for the same reason.
+CREATE FUNCTION goahead._is_blocker(function text) RETURNS boolean
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN EXISTS (
+        SELECT FROM pg_catalog.pg_proc p
+         WHERE p.oid = pg_catalog.to_regprocedure(function) AND p.prokind = 'f' AND NOT p.proretset
+           AND p.prorettype = 'text'::pg_catalog.regtype
+           AND p.proargtypes::pg_catalog.oid[] = ARRAY['text'::pg_catalog.regtype, 'text'::pg_catalog.regtype]::pg_catalog.oid[]
+           AND pg_catalog.has_schema_privilege(p.pronamespace, 'USAGE') AND pg_catalog.has_function_privilege(p.oid, 'EXECUTE'));
+EXCEPTION WHEN insufficient_privilege THEN
+    RETURN false;
+END
+$$;
+COMMENT ON FUNCTION goahead._is_blocker(text) IS 'Whether a text names a function (text, text) returning text that goahead_policy may execute';

@@ -31,3 +31,19 @@ extension_sql_file!("../../sql/grants.sql", name = "grants", finalize);
 pub extern "C-unwind" fn _PG_init() {
     config::register();
 }
+
+#[cfg(any(test, feature = "pg_test"))]
+mod tests;
+
+/// What pgrx's test harness asks of the crate.
+#[cfg(test)]
+pub mod pg_test {
+    /// Called once before the tests.
+    pub fn setup(_options: Vec<&str>) {}
+
+    /// Settings of the test server.
+    #[must_use]
+    pub fn postgresql_conf_options() -> Vec<&'static str> {
+        vec![]
+    }
+}

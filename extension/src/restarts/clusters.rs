@@ -184,15 +184,8 @@ fn judged(
         }
     }
     if let Some(blocker) = &accepted.settings.blocker {
-        let usable = store.first(
-            "SELECT p.prorettype = 'text'::pg_catalog.regtype AND NOT p.proretset
-                    AND p.proargtypes::pg_catalog.oid[] = ARRAY['text'::pg_catalog.regtype, 'text'::pg_catalog.regtype]::pg_catalog.oid[]
-                    AND pg_catalog.has_function_privilege('goahead_policy', p.oid, 'EXECUTE')
-                    AND pg_catalog.has_schema_privilege('goahead_policy', p.pronamespace, 'USAGE')
-               FROM pg_catalog.pg_proc p WHERE p.oid = pg_catalog.to_regprocedure($1)",
-            &[blocker.as_str().into()],
-            |row| row.get(1),
-        );
+        let usable =
+            store.first("SELECT goahead._is_blocker($1)", &[blocker.as_str().into()], |row| row.get::<bool>(1));
         if usable != Some(true) {
             return Err((
                 format!("cluster {name}: blocker: {blocker} is not a function that goahead can ask"),
