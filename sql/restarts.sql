@@ -155,7 +155,7 @@ BEGIN
         SELECT FROM pg_catalog.pg_proc p
          WHERE p.oid = pg_catalog.to_regprocedure(function) AND p.prokind = 'f' AND NOT p.proretset
            AND p.prorettype = 'text'::pg_catalog.regtype
-           AND p.proargtypes::pg_catalog.oid[] = ARRAY['text'::pg_catalog.regtype, 'text'::pg_catalog.regtype]::pg_catalog.oid[]
+           AND p.pronargs = 2 AND p.proargtypes[0] = 'text'::pg_catalog.regtype AND p.proargtypes[1] = 'text'::pg_catalog.regtype
            AND pg_catalog.has_schema_privilege(p.pronamespace, 'USAGE') AND pg_catalog.has_function_privilege(p.oid, 'EXECUTE'));
 EXCEPTION WHEN insufficient_privilege THEN
     RETURN false;
