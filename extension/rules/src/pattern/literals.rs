@@ -250,6 +250,7 @@ mod tests {
             ("(a b)?c", "c"),
             ("a b|c", "c"),
             ("a b|c.dd", "dd"),
+            ("a b.cc|d.ee", "ee"),
         ] {
             let found = shown(pattern);
             let sorted = |text: &str, by: &str| {
@@ -270,6 +271,16 @@ mod tests {
         let patterns = ["^app1-\\d+\\.a-long-domain", "^app2-\\d+\\.a-long-domain", "^ab\\d+\\.a-long-domain", "\\d"];
         let keys = choose_keys(&read(&patterns));
         assert_eq!(keys, [Some(0), Some(0), Some(1), None]);
+    }
+
+    #[test]
+    fn checks_only_what_is_short() {
+        let set =
+            |size: usize| -> Literals { (0..size).map(|number| number.to_string().into_bytes().into()).collect() };
+        let sets = vec![set(1), set(MAX_PRODUCT), set(MAX_PRODUCT + 1)];
+        assert_eq!(*checks(sets.clone(), Some(0)), [set(MAX_PRODUCT)]);
+        assert_eq!(*checks(sets, Some(2)), [set(1), set(MAX_PRODUCT)]);
+        assert!(pass(&[set(2)], "a1") && !pass(&[set(2)], "a2"));
     }
 
     #[test]
