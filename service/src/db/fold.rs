@@ -1,7 +1,8 @@
 //! Folding: concurrent calls of one kind share one call to the database, and so one commit.
 //!
-//! A task per kind owns a connection. It takes whatever is queued, waiting for nothing more, hands it to the set form of
-//! a function as one JSON array and gives each caller its element of the array that comes back. A set whose group is
+//! A task per kind owns a connection. It takes whatever is queued, hands it to the set form of a function as one JSON
+//! array and gives each caller its element of the array that comes back. It waits for nothing more, except where calls
+//! take long (see [`rhythm`](super::rhythm)). A set whose group is
 //! locked by another transaction does not wait for it: the item comes back `busy` and is asked again, at last alone on a
 //! connection that waits for locks up to a second, so that one open transaction stalls only its own group.
 
@@ -14,11 +15,12 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row, Statement};
 
 use super::pool::{Connector, connection};
+use super::rhythm::Rhythm;
 use super::{DbError, Health, Json, Kind, Outcome, SqlError};
 use crate::metrics::Metrics;
 
@@ -85,8 +87,15 @@ impl Fold {
         let connector = connector.with_options(SESSION).with_options(kind.options);
         let (queue, items) = mpsc::channel(QUEUE);
         let patient = connector.with_options(PATIENT_SESSION).pool(PATIENT_CONNECTIONS);
-        let worker =
-            Worker { kind, connector, health: health.clone(), metrics: metrics.clone(), link: None, down: None };
+        let worker = Worker {
+            kind,
+            connector,
+            health: health.clone(),
+            metrics: metrics.clone(),
+            link: None,
+            down: None,
+            rhythm: Rhythm::default(),
+        };
         tokio::spawn(worker.run(items));
         Self(Arc::new(Shared { kind, queue, patient, stuck: Mutex::default(), health, metrics }))
     }
@@ -196,6 +205,7 @@ struct Worker {
     metrics: Arc<Metrics>,
     link: Option<Link>,
     down: Option<Down>,
+    rhythm: Rhythm,
 }
 
 /// An open connection.
@@ -229,6 +239,7 @@ impl Worker {
         let mut items = Vec::with_capacity(BATCH);
         let mut text = String::new();
         while queue.recv_many(&mut items, BATCH).await > 0 {
+            self.gather(&mut queue, &mut items).await;
             // Who gave up waiting will ask again.
             items.retain(|item| !item.answer.is_closed());
             if items.is_empty() {
@@ -241,7 +252,9 @@ impl Worker {
             if self.kind.repeatable && matches!(answer, Err(DbError::Unavailable(_))) {
                 answer = self.call(&text).await;
             }
-            durations.observe(started.elapsed().as_secs_f64());
+            let taken = started.elapsed();
+            durations.observe(taken.as_secs_f64());
+            self.rhythm.called(items.len(), queue.len(), taken);
             self.health.seen(&answer);
             // A caller that has given up in the meantime needs no answer, so a failed send is none.
             match answer.and_then(|row| split(&row, items.len())) {
@@ -257,6 +270,19 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// Waits a little for callers that were answered a moment ago, if that pays.
+    async fn gather(&mut self, queue: &mut mpsc::Receiver<Item>, items: &mut Vec<Item>) {
+        let Some(wait) = self.rhythm.wait(items.len(), BATCH) else { return };
+        let deadline = tokio::time::Instant::now() + wait.limit;
+        while items.len() < wait.callers {
+            match timeout_at(deadline, queue.recv_many(items, BATCH - items.len())).await {
+                Ok(1..) => {}
+                Ok(0) | Err(_) => break,
+            }
+        }
+        self.rhythm.waited(wait, items.len());
     }
 
     /// Calls the set form. After an error the connection is a new one: whatever was wrong with the old one (a standby

@@ -8,6 +8,7 @@ mod health;
 mod json;
 mod outcome;
 mod pool;
+mod rhythm;
 mod tls;
 
 use std::sync::Arc;
