@@ -2,7 +2,7 @@
 
 use super::clusters;
 use super::engine;
-use super::wire::{self, Answer, Ask, Outcome, RawAsk, Wants};
+use super::wire::{self, Answer, Ask, Invalid, Outcome, RawAsk, Wants};
 use super::world::World;
 use crate::clock;
 use crate::store;
@@ -35,13 +35,12 @@ fn set(asks: &str, wants: Wants) -> String {
     serde_json::to_string(&outcomes).expect("outcomes are plain data")
 }
 
-fn parse(item: &RawValue, wants: Wants) -> Result<Ask, Outcome> {
-    let raw: RawAsk = serde_json::from_str(item.get()).map_err(|problem| Outcome {
-        message: Some(format!("the call cannot be read: {problem}")),
-        hint: Some("texts are to be JSON strings"),
-        ..Outcome::new("invalid")
+fn parse(item: &RawValue, wants: Wants) -> Result<Ask, Invalid> {
+    let raw: RawAsk = serde_json::from_str(item.get()).map_err(|problem| Invalid {
+        message: format!("the call cannot be read: {problem}"),
+        hint: "texts are to be JSON strings",
     })?;
-    Ask::new(raw, wants).map_err(Outcome::from)
+    Ask::new(raw, wants)
 }
 
 /// Runs one call for psql: an invalid one is an error.

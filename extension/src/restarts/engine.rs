@@ -7,7 +7,7 @@
 
 use super::clusters::{self, Patterns};
 use super::effects::Effects;
-use super::wire::{self, Answer, Ask, Check, Outcome, Wants};
+use super::wire::{self, Answer, Ask, Check, Invalid, Outcome, Wants};
 use super::world::World;
 use crate::clock;
 use crate::store::{self, Store};
@@ -21,7 +21,7 @@ use std::rc::Rc;
 const ATTEMPTS: usize = 5;
 
 /// Judges calls; the answers are in their order.
-pub fn run(store: &mut Store<'_, '_>, asks: Vec<Result<Ask, Outcome>>) -> Vec<Outcome> {
+pub fn run(store: &mut Store<'_, '_>, asks: Vec<Result<Ask, Invalid>>) -> Vec<Outcome> {
     let single = asks.len() == 1;
     let mut locked = BTreeSet::new();
     for attempt in 1.. {
@@ -61,7 +61,7 @@ struct Batch {
 
 impl Batch {
     /// Reads the facts that all calls need.
-    fn read(store: &mut Store<'_, '_>, asks: &[Result<Ask, Outcome>]) -> Self {
+    fn read(store: &mut Store<'_, '_>, asks: &[Result<Ask, Invalid>]) -> Self {
         let clock = clock::settled(store);
         let patterns = clusters::patterns(store);
         let mut world = World::new(clock);
@@ -88,7 +88,7 @@ impl Batch {
     }
 
     /// Reads who holds slots, of the clusters where that matters.
-    fn read_open(&mut self, store: &mut Store<'_, '_>, asks: &[Result<Ask, Outcome>]) {
+    fn read_open(&mut self, store: &mut Store<'_, '_>, asks: &[Result<Ask, Invalid>]) {
         let mut ids = self.locked.clone();
         for ask in asks.iter().flatten() {
             if (ask.request_id.is_some() || matches!(ask.wants, Wants::Lock | Wants::Unlock))
@@ -118,7 +118,7 @@ impl Batch {
     }
 
     /// The clusters whose holders would change if the facts stay as they are.
-    fn wanted_locks(&mut self, asks: &[Result<Ask, Outcome>]) -> BTreeSet<i32> {
+    fn wanted_locks(&mut self, asks: &[Result<Ask, Invalid>]) -> BTreeSet<i32> {
         let mut ids = BTreeSet::new();
         for ask in asks.iter().flatten() {
             let place = self.place(ask);
@@ -166,15 +166,13 @@ impl Batch {
         restart::on_contact(open, ask.uptime, ask.boot_id.as_deref(), &cluster.settings, self.world.clock)
     }
 
-    fn judge(&mut self, store: &mut Store<'_, '_>, asks: &[Result<Ask, Outcome>], single: bool) -> Vec<Outcome> {
+    fn judge(&mut self, store: &mut Store<'_, '_>, asks: &[Result<Ask, Invalid>], single: bool) -> Vec<Outcome> {
         for id in self.locked.clone() {
             self.effects.deadlines(&mut self.world, id);
         }
         asks.iter()
             .map(|ask| match ask {
-                Err(invalid) => {
-                    Outcome { message: invalid.message.clone(), hint: invalid.hint, ..Outcome::new(invalid.outcome) }
-                }
+                Err(invalid) => Outcome::from(invalid.clone()),
                 Ok(ask) => self.judge_one(store, ask, single),
             })
             .collect()

@@ -75,6 +75,7 @@ pub struct Ask {
 }
 
 /// Why a call cannot be judged.
+#[derive(Clone)]
 pub struct Invalid {
     /// What is wrong.
     pub message: String,
