@@ -20,7 +20,8 @@ until curl -fs -o /dev/null http://127.0.0.1:8444/ready; do
     sleep 0.1
 done
 
-target/release/goahead clusters import --data-dir "$data" docs/examples/clusters.yml
+# The second file's clusters are those of the recorded session that the tests replay.
+target/release/goahead clusters import --data-dir "$data" docs/examples/clusters.yml tests/conformance/clusters.yml
 cat <<EOF
 
 goahead is running. Ctrl-C stops it.

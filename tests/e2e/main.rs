@@ -5,6 +5,7 @@ mod clock_step;
 mod concurrency;
 mod crash;
 mod database_away;
+mod disk_full;
 mod dump_restore;
 mod embedded;
 mod fleetlock;

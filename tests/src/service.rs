@@ -214,7 +214,15 @@ pub struct DataDirectory(tempfile::TempDir);
 impl DataDirectory {
     /// A new one, not yet there itself, in a directory that the server's user can reach.
     pub fn new() -> Self {
-        let directory = crate::directory(User::ME);
+        Self::of(crate::directory(User::ME))
+    }
+
+    /// The same on another disk.
+    pub fn below(parent: &Path) -> Self {
+        Self::of(tempfile::Builder::new().prefix("ga").tempdir_in(parent).expect("a temporary directory"))
+    }
+
+    fn of(directory: tempfile::TempDir) -> Self {
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(directory.path(), open).expect("chmod");
         Self(directory)
@@ -232,9 +240,22 @@ impl DataDirectory {
 
     /// The first process of the PostgreSQL that runs on it.
     pub fn postmaster(&self) -> Option<u32> {
-        let file = find(&self.path(), "postmaster.pid", 3)?;
-        let pid = std::fs::read_to_string(file).ok()?.lines().next()?.parse().ok()?;
+        let pid = self.pid_file()?.lines().next()?.parse().ok()?;
         process::runs(pid).then_some(pid)
+    }
+
+    /// The address of the PostgreSQL that runs on it, for its superuser.
+    pub fn url(&self) -> Option<String> {
+        self.postmaster()?;
+        // Its lines are: process, data directory, start time, port, directory of the socket.
+        let file = self.pid_file()?;
+        let mut lines = file.lines().skip(3);
+        let (port, socket) = (lines.next()?, lines.next()?);
+        Some(format!("postgresql:///goahead?host={socket}&port={port}&user=postgres"))
+    }
+
+    fn pid_file(&self) -> Option<String> {
+        std::fs::read_to_string(find(&self.path(), "postmaster.pid", 3)?).ok()
     }
 }
 
