@@ -46,14 +46,58 @@ pub fn files_in(directory: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(files)
 }
 
-/// Writes the clusters to the database and returns its report, a line per cluster or warning.
+/// What the database said about an import.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// A line per cluster, warning or error
+    pub lines: Vec<Line>,
+}
+
+/// A line of a report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Line {
+    /// What was done
+    Done(String),
+    /// What is worth a look, or was left alone
+    Warning(String),
+    /// A cluster that was not written, and why
+    Error(String),
+}
+
+impl Report {
+    /// Whether every cluster was taken.
+    pub fn complete(&self) -> bool {
+        !self.lines.iter().any(|line| matches!(line, Line::Error(_)))
+    }
+}
+
+impl From<String> for Line {
+    fn from(line: String) -> Self {
+        match line.split_once(": ").map(|(word, _)| word) {
+            Some("error") => Self::Error(line),
+            Some("warning") => Self::Warning(line),
+            _ => Self::Done(line),
+        }
+    }
+}
+
+impl std::fmt::Display for Line {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (Self::Done(text) | Self::Warning(text) | Self::Error(text)) = self;
+        f.write_str(text)
+    }
+}
+
+/// Writes the clusters to the database. A cluster that it refuses does not keep the others out.
 ///
 /// # Errors
-/// What the database refused; then nothing was written.
-pub async fn import(db: &Database, clusters: &Map<String, Value>, force: bool) -> Result<Vec<String>, DbError> {
+/// When the database cannot be asked; then nothing was written.
+pub async fn import(db: &Database, clusters: &Map<String, Value>, force: bool) -> Result<Report, DbError> {
     let settings = Value::Object(clusters.clone()).to_string();
-    let rows = db.call_at_length("SELECT * FROM goahead.import_clusters($1, $2)", &[&Json(&settings), &force]).await?;
-    rows.iter().map(|row| row.try_get::<_, String>(0).map_err(DbError::from)).collect()
+    let sql = "SELECT * FROM goahead.import_clusters($1, $2)";
+    let rows = db.call_at_length(sql, &[&Json(&settings), &force]).await?;
+    let line = |row: &tokio_postgres::Row| Ok(Line::from(row.try_get::<_, String>(0).map_err(DbError::from)?));
+    Ok(Report { lines: rows.iter().map(line).collect::<Result<_, DbError>>()? })
 }
 
 fn parse(text: &str) -> Result<Map<String, Value>, String> {
@@ -121,6 +165,14 @@ mod tests {
                 "12": {},
             })
         );
+    }
+
+    #[test]
+    fn a_report_with_an_error_is_not_complete() {
+        let report = |lines: &[&str]| Report { lines: lines.iter().map(|line| Line::from(line.to_string())).collect() };
+        assert!(report(&["web: imported", "warning: web: nonsense: is not a setting"]).complete());
+        assert!(report(&["error-prone: imported"]).complete());
+        assert!(!report(&["web: imported", "error: cluster db: name_pattern: is missing"]).complete());
     }
 
     #[test]

@@ -51,6 +51,6 @@ pub fn run(args: &Args) -> CommandResult {
         let db = import.database.open().await?;
         Ok::<_, Failure>(cluster_files::import(&db, &clusters, import.force).await?)
     })?;
-    print(&report.iter().map(|line| format!("{line}\n")).collect::<String>())?;
-    Ok(ExitCode::SUCCESS)
+    print(&report.lines.iter().map(|line| format!("{line}\n")).collect::<String>())?;
+    Ok(if report.complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

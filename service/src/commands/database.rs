@@ -12,10 +12,10 @@ use crate::metrics::Metrics;
 #[command(next_help_heading = "Database")]
 pub struct DatabaseArgs {
     /// The database, as a URL or a list of keyword=value; without it the private PostgreSQL of `goahead serve`
-    #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
+    #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true, global = true)]
     database_url: Option<String>,
     /// The data directory of `goahead serve` [default: /var/lib/goahead as root, else goahead in the user's data folder]
-    #[arg(long, value_name = "DIR", env = "GOAHEAD_DATA_DIR")]
+    #[arg(long, value_name = "DIR", env = "GOAHEAD_DATA_DIR", global = true)]
     data_dir: Option<PathBuf>,
 }
 

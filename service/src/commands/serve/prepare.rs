@@ -5,7 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-use crate::cluster_files;
+use crate::cluster_files::{self, Line};
 use crate::db::{Database, DbError};
 
 /// Why a database cannot be served yet, or at all.
@@ -155,8 +155,12 @@ pub async fn first_token(db: &Database, directory: &Path) -> Result<(), Unfit> {
 pub async fn import(db: &Database, directory: &Path) -> Result<(), Unfit> {
     let clusters =
         cluster_files::files_in(directory).and_then(|files| cluster_files::read(&files)).map_err(Unfit::Wrong)?;
-    for line in cluster_files::import(db, &clusters, false).await? {
-        tracing::info!("{}: {line}", directory.display());
+    for line in cluster_files::import(db, &clusters, false).await?.lines {
+        match line {
+            Line::Done(_) => tracing::info!("{}: {line}", directory.display()),
+            Line::Warning(_) => tracing::warn!("{}: {line}", directory.display()),
+            Line::Error(_) => tracing::error!("{}: {line}", directory.display()),
+        }
     }
     Ok(())
 }
