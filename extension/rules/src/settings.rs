@@ -189,9 +189,7 @@ impl<'a> Reader<'a> {
         let name_pattern = self.pattern()?;
         let blacklist_name_pattern = self.texts("blacklist_name_pattern")?;
         for pattern in &blacklist_name_pattern {
-            pattern::validate_pattern(pattern).map_err(|problem| {
-                error("blacklist_name_pattern", problem.to_string(), "patterns are regular expressions in RE2 syntax")
-            })?;
+            self.usable("blacklist_name_pattern", pattern, "patterns are regular expressions in RE2 syntax")?;
         }
         let check = self.commands_of_one("reboot_completion_check")?;
         let panic_threshold = self.span("reboot_completion_panic_threshold", GoDuration(0))?;
@@ -339,8 +337,21 @@ impl<'a> Reader<'a> {
         const KEY: &str = "name_pattern";
         let hint = "write a regular expression that matches the host names of the cluster, such as ^web[0-9]+[.]example[.]org$";
         let pattern = self.text(KEY)?.filter(|text| !text.is_empty()).ok_or_else(|| error(KEY, "is missing", hint))?;
-        pattern::validate_pattern(&pattern).map_err(|problem| error(KEY, problem.to_string(), hint))?;
+        self.usable(KEY, &pattern, hint)?;
         Ok(pattern)
+    }
+
+    /// Judges a pattern; one that no host name can match is a slip of the pen.
+    fn usable(&mut self, key: &str, pattern: &str, hint: &str) -> Result<(), SettingsError> {
+        pattern::validate_pattern(pattern).map_err(|problem| error(key, problem.to_string(), hint))?;
+        if pattern::never_matches(pattern) {
+            let problem = format!("{pattern:?} matches no host name; these have a-z, 0-9, hyphen, underscore and dot");
+            match self.source {
+                Source::Sql => return Err(error(key, problem, hint)),
+                Source::Import => self.warnings.push(format!("{key}: {problem}")),
+            }
+        }
+        Ok(())
     }
 
     fn limit(&mut self) -> Result<Limit, SettingsError> {
