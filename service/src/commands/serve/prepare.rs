@@ -21,8 +21,8 @@ impl From<DbError> for Unfit {
     fn from(error: DbError) -> Self {
         match &error {
             DbError::Unavailable(_) => Self::Away(error.to_string()),
-            // No more connections, or out of memory or disk: a matter of time as well.
-            DbError::Sql(sql) if sql.code.starts_with("53") => Self::Away(error.to_string()),
+            // No more connections, out of memory or disk, or a standby that waits for its promotion.
+            DbError::Sql(sql) if sql.code.starts_with("53") || sql.code == "25006" => Self::Away(error.to_string()),
             DbError::Sql(_) | DbError::Answer(_) => Self::Wrong(error.to_string()),
         }
     }

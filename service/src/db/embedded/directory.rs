@@ -33,8 +33,7 @@ log_rotation_size = 0
 log_checkpoints = off
 ";
 /// Whoever may enter the socket's directory may connect; nothing else listens.
-const HBA: &str =
-    "# Written by goahead serve: its server listens on a socket in a private directory only.\nlocal all all trust\n";
+const HBA: &str = "# Written by goahead serve: its server listens on a socket in a private directory only.\nlocal all all trust\nlocal replication all trust\n";
 
 /// A data directory that this process has locked.
 #[derive(Debug)]
@@ -201,7 +200,14 @@ impl Directory {
                 Err(said) => said,
             };
         }
-        Err(format!("initdb failed in {}:\n{said}", unfinished.display()))
+        let hint = match &self.user {
+            Some(user) if said.contains("Permission denied") => format!(
+                "\nPostgreSQL runs as user {}, who must be able to enter every directory above: give another --data-dir",
+                user.name
+            ),
+            _ => String::new(),
+        };
+        Err(format!("initdb failed in {}:\n{said}{hint}", unfinished.display()))
     }
 
     async fn initdb(&self, programs: &Programs, directory: &Path, locale: &str) -> Result<(), String> {
