@@ -13,10 +13,10 @@ use tokio::net::TcpStream;
 pub enum Work {
     /// A known host asks whether there is a reason to restart
     Inquiry,
-    /// A known host asks for the first time, and is given a request_id
+    /// A host asks that was never seen before, and is given a request_id
     FirstContact,
-    /// A host asks that was never seen before
-    NewHost,
+    /// A known host asks, and is given the request_id that it was given before
+    Repeat,
     /// A host asks, asks again and is granted, comes back and is done: three requests
     Restart,
 }
@@ -113,8 +113,8 @@ impl Worker {
             turn += 1;
             let good = match work {
                 Work::Inquiry => self.ask(INQUIRE, &self.fleet.host(self.any()), "100h", None).await?,
-                Work::FirstContact => self.ask(REQUEST, &self.fleet.host(self.any()), "100h", None).await?,
-                Work::NewHost => {
+                Work::Repeat => self.ask(REQUEST, &self.fleet.host(self.any()), "100h", None).await?,
+                Work::FirstContact => {
                     let name = format!(
                         "c{:05}-n{born:x}-{}-{turn}.example.org",
                         turn % u64::from(self.fleet.clusters),

@@ -63,10 +63,11 @@ fn measure(fleet: Fleet) -> Row {
     };
     let both = |work| CONNECTIONS.map(|connections| run(work, connections));
     let inquiries = both(Work::Inquiry);
-    let first_contacts = both(Work::FirstContact);
     let restarts = both(Work::Restart);
-    let new_hosts = both(Work::NewHost);
-    Row { fleet, raw, inquiries, first_contacts, restarts, new_hosts, memory: memory(&service, &database) }
+    let repeats = both(Work::Repeat);
+    // At last, because it adds to the fleet.
+    let first_contacts = both(Work::FirstContact);
+    Row { fleet, raw, inquiries, first_contacts, repeats, restarts, memory: memory(&service, &database) }
 }
 
 /// What `pgbench -N` reaches on this server with each number of connections: transactions per second.
