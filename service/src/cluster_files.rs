@@ -73,9 +73,9 @@ impl Report {
 
 impl From<String> for Line {
     fn from(line: String) -> Self {
-        match line.split_once(": ").map(|(word, _)| word) {
-            Some("error") => Self::Error(line),
-            Some("warning") => Self::Warning(line),
+        match line.split_once(": ") {
+            Some(("error", text)) => Self::Error(text.to_owned()),
+            Some(("warning", text)) => Self::Warning(text.to_owned()),
             _ => Self::Done(line),
         }
     }
@@ -83,8 +83,11 @@ impl From<String> for Line {
 
 impl std::fmt::Display for Line {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (Self::Done(text) | Self::Warning(text) | Self::Error(text)) = self;
-        f.write_str(text)
+        match self {
+            Self::Done(text) => f.write_str(text),
+            Self::Warning(text) => write!(f, "warning: {text}"),
+            Self::Error(text) => write!(f, "error: {text}"),
+        }
     }
 }
 

@@ -6,8 +6,7 @@
 //! locked by another transaction does not wait for it: the item comes back `busy` and is asked again, at last alone on a
 //! connection that waits for locks up to a second, so that one open transaction stalls only its own group.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use deadpool_postgres::Pool;
@@ -19,7 +18,8 @@ use tokio::time::{timeout, timeout_at};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row, Statement};
 
-use super::pool::{Connector, connection};
+use super::groups::Groups;
+use super::pool::{Connector, connection, give_back};
 use super::rhythm::Rhythm;
 use super::{DbError, Health, Json, Kind, Outcome, SqlError};
 use crate::metrics::Metrics;
@@ -35,14 +35,14 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const CALL_LIMIT: Duration = Duration::from_secs(6);
 /// The same limit as the server enforces it, a little earlier, so that it says why.
 const SESSION: &str = "-c statement_timeout=5s -c idle_in_transaction_session_timeout=10s";
-/// How long a call that waits for its group's lock waits.
-const PATIENT_SESSION: &str = "-c lock_timeout=1s";
+/// How long a call that waits for its group's lock waits, and one that runs a blocker of the operator's runs.
+const PATIENT_SESSION: &str = "-c lock_timeout=1s -c statement_timeout=1900ms";
+/// An item of no meaning. A set of one waits for its group's lock and runs its blocker; in company it comes back `busy`.
+const COMPANY: &str = "null";
 /// Connections for calls that wait for a lock.
 const PATIENT_CONNECTIONS: usize = 4;
 /// Pauses before a busy item joins another set; a set of another service holds the lock for about as long as a commit.
 const PAUSES: [Duration; 3] = [Duration::ZERO, Duration::from_millis(2), Duration::from_millis(5)];
-/// How long a group that stayed locked for the whole lock_timeout is taken for locked without asking.
-const STUCK: Duration = Duration::from_millis(500);
 /// Pauses between attempts to connect.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
@@ -67,7 +67,7 @@ struct Shared {
     kind: FoldKind,
     queue: mpsc::Sender<Item>,
     patient: Pool,
-    stuck: Mutex<HashMap<String, Instant>>,
+    groups: Groups,
     health: Health,
     metrics: Arc<Metrics>,
 }
@@ -97,7 +97,7 @@ impl Fold {
             rhythm: Rhythm::default(),
         };
         tokio::spawn(worker.run(items));
-        Self(Arc::new(Shared { kind, queue, patient, stuck: Mutex::default(), health, metrics }))
+        Self(Arc::new(Shared { kind, queue, patient, groups: Groups::default(), health, metrics }))
     }
 
     /// The database's answer to one item, a JSON object as text. Never `Kind::Busy`.
@@ -105,15 +105,10 @@ impl Fold {
     /// # Errors
     /// `Unavailable` after two seconds at the latest; 55P03 when the item's group stays locked.
     pub async fn ask(&self, item: String) -> Result<Outcome, DbError> {
-        let result = match timeout(PATIENCE, self.ask_until_free(item)).await {
+        match timeout(PATIENCE, self.ask_until_free(item)).await {
             Ok(result) => result,
             Err(_) => Err(DbError::Unavailable(format!("no answer within {PATIENCE:?}"))),
-        };
-        if let Ok(outcome) = &result {
-            let condition = outcome.condition.as_deref().unwrap_or("");
-            self.0.metrics.outcomes.with_label_values(&[self.0.kind.name, outcome.kind.as_str(), condition]).inc();
         }
-        result
     }
 
     async fn ask_until_free(&self, mut item: String) -> Result<Outcome, DbError> {
@@ -129,16 +124,24 @@ impl Fold {
             }
             group = outcome.cluster;
             item = asked;
-            if group.as_ref().is_some_and(|group| self.is_stuck(group)) {
+            // A blocker is never asked for a set, however often.
+            if outcome.condition.as_deref() == Some("blocker") {
+                break;
+            }
+            if group.as_ref().is_some_and(|group| self.0.groups.is_stuck(group)) {
                 return Err(still_busy());
             }
         }
         self.0.metrics.fold_busy.with_label_values(&[self.0.kind.name]).inc();
+        let Some(group) = group else { return self.ask_alone(&item).await };
+        let _turn = self.0.groups.turn(&group).await;
+        // It may have turned out so while this one waited for its turn.
+        if self.0.groups.is_stuck(&group) {
+            return Err(still_busy());
+        }
         let answer = self.ask_alone(&item).await;
-        if let (Err(error), Some(group)) = (&answer, group)
-            && error.code() == Some("55P03")
-        {
-            self.note_stuck(group);
+        if answer.as_ref().err().and_then(DbError::code) == Some("55P03") {
+            self.0.groups.note_stuck(&group);
         }
         answer
     }
@@ -164,23 +167,18 @@ impl Fold {
     }
 
     async fn call_alone(&self, item: &str) -> Result<Outcome, DbError> {
-        let client = connection(&self.0.patient).await?;
-        let statement = client.prepare_typed_cached(self.0.kind.sql, &[Type::TEXT]).await?;
-        let row = client.query_one(&statement, &[&Json(&format!("[{item}]"))]).await?;
-        let Json(text) = row.try_get(0)?;
-        let mut outcomes: Vec<Outcome> = read(text)?;
-        outcomes.pop().ok_or_else(|| DbError::Answer("an empty array".into()))
-    }
-
-    fn is_stuck(&self, group: &str) -> bool {
-        let stuck = self.0.stuck.lock().unwrap_or_else(PoisonError::into_inner);
-        stuck.get(group).is_some_and(|since| since.elapsed() < STUCK)
-    }
-
-    fn note_stuck(&self, group: String) {
-        let mut stuck = self.0.stuck.lock().unwrap_or_else(PoisonError::into_inner);
-        stuck.retain(|_, since| since.elapsed() < STUCK);
-        stuck.insert(group, Instant::now());
+        let client = connection(&self.0.patient).await.map_err(DbError::at_connect)?;
+        let items = format!("[{item}]");
+        let call = async {
+            let statement = client.prepare_typed_cached(self.0.kind.sql, &[Type::TEXT]).await?;
+            let row = client.query_one(&statement, &[&Json(&items)]).await?;
+            let Json(text) = row.try_get(0)?;
+            let mut outcomes: Vec<Outcome> = read(text)?;
+            outcomes.pop().ok_or_else(|| DbError::Answer("an empty array".into()))
+        };
+        let result = call.await;
+        give_back(client, &result);
+        result
     }
 }
 
@@ -356,23 +354,27 @@ impl Worker {
     }
 }
 
-/// Writes the items as one JSON array into `text`.
+/// Writes the items as one JSON array into `text`: two at least, so that nobody waits for the lock of one group.
 fn array(items: &[Item], text: &mut String) {
     text.clear();
     for item in items {
         text.push(if text.is_empty() { '[' } else { ',' });
         text.push_str(&item.text);
     }
+    if items.len() == 1 {
+        text.push(',');
+        text.push_str(COMPANY);
+    }
     text.push(']');
 }
 
-/// The elements of the answer, `count` of them.
+/// The elements of the answer, for the first `count` items that were asked.
 fn split(row: &Row, count: usize) -> Result<Vec<Box<RawValue>>, DbError> {
     let Json(text) = row.try_get(0)?;
-    let answers: Vec<Box<RawValue>> = read(text)?;
-    if answers.len() == count {
-        Ok(answers)
-    } else {
-        Err(DbError::Answer(format!("{} answers to {count} items", answers.len())))
+    let mut answers: Vec<Box<RawValue>> = read(text)?;
+    if answers.len() != count.max(2) {
+        return Err(DbError::Answer(format!("{} answers to {count} items", answers.len())));
     }
+    answers.truncate(count);
+    Ok(answers)
 }

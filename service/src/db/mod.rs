@@ -4,6 +4,7 @@ mod address;
 mod embedded;
 mod error;
 mod fold;
+mod groups;
 mod health;
 mod json;
 mod outcome;
@@ -184,10 +185,7 @@ impl Database {
             (Ok(statement), Some(actor)) => as_actor(&mut client, actor, &statement, params).await,
         };
         let result = result.map_err(DbError::from);
-        // A standby since a failover, or a statement planned for another version of the extension: not to be used again.
-        if matches!(result.as_ref().err().and_then(DbError::code), Some("25006" | "0A000" | "42883")) {
-            drop(deadpool_postgres::Object::take(client));
-        }
+        pool::give_back(client, &result);
         result
     }
 }

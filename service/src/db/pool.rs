@@ -124,3 +124,11 @@ pub async fn connection(pool: &Pool) -> Result<Object, DbError> {
         Err(_) => Err(DbError::Unavailable(format!("no connection within {PATIENCE:?}"))),
     }
 }
+
+/// Gives a connection back to its pool, or gives it up when its error says that it is of no more use: the server is a
+/// standby since a failover, or its statements were planned for another version of the extension.
+pub fn give_back<T>(connection: Object, result: &Result<T, DbError>) {
+    if matches!(result.as_ref().err().and_then(DbError::code), Some("25006" | "0A000" | "42883")) {
+        drop(Object::take(connection));
+    }
+}

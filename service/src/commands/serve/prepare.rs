@@ -157,9 +157,9 @@ pub async fn import(db: &Database, directory: &Path) -> Result<(), Unfit> {
         cluster_files::files_in(directory).and_then(|files| cluster_files::read(&files)).map_err(Unfit::Wrong)?;
     for line in cluster_files::import(db, &clusters, false).await?.lines {
         match line {
-            Line::Done(_) => tracing::info!("{}: {line}", directory.display()),
-            Line::Warning(_) => tracing::warn!("{}: {line}", directory.display()),
-            Line::Error(_) => tracing::error!("{}: {line}", directory.display()),
+            Line::Done(text) => tracing::info!("{}: {text}", directory.display()),
+            Line::Warning(text) => tracing::warn!("{}: {text}", directory.display()),
+            Line::Error(text) => tracing::error!("{}: {text}", directory.display()),
         }
     }
     Ok(())
