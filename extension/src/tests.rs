@@ -116,6 +116,34 @@ mod tests {
     }
 
     #[pg_test]
+    fn a_slot_freed_in_a_set_may_be_granted_in_the_same_set() {
+        cluster(json!({}));
+        let set = |asks: Value| -> Vec<String> {
+            let answers: String = Spi::get_one_with_args("SELECT goahead.fleetlock($1)", &[asks.to_string().into()])
+                .expect("it runs")
+                .expect("answers");
+            let answers: Vec<Value> = serde_json::from_str(&answers).expect("JSON");
+            answers.iter().map(|answer| answer["outcome"].as_str().expect("text").to_owned()).collect()
+        };
+        let ask = |op: &str, id: &str| json!({ "op": op, "group": "web", "id": id });
+        let outcomes = set(json!([
+            ask("lock", "a"),
+            ask("lock", "b"),
+            ask("unlock", "a"),
+            ask("lock", "b"),
+            ask("unlock", "b"),
+            ask("unlock", "b"),
+            ask("lock", "c"),
+            { "op": "lock", "group": "nosuch", "id": "c" },
+        ]));
+        let expected = ["granted", "denied", "released", "granted", "released", "released", "granted", "unknown_group"];
+        assert_eq!(outcomes, expected);
+        let history =
+            text("SELECT string_agg(host || ' ' || state || ' ' || slot, ', ' ORDER BY id) FROM goahead.restarts");
+        assert_eq!(history, "a completed 1, b completed 1, c granted 1");
+    }
+
+    #[pg_test]
     fn actions_run_once_per_go_ahead_and_checks_complete_it() {
         cluster(json!({
             "reboot_goahead_actions": ["/bin/drain {:%fqdn%:}"], "reboot_completion_check": "/bin/check",

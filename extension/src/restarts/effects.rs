@@ -4,7 +4,7 @@ use super::wire::{Ask, Wants};
 use super::world::{HostRow, World};
 use crate::events::{self, Event};
 use crate::jobs::{self, Job};
-use crate::store::Store;
+use crate::store::{self, Store};
 use goahead_rules::restart::{self, Condition, Contact, Kind, Open};
 use serde_json::json;
 
@@ -13,14 +13,32 @@ const SEEN: i64 = 300_000_000;
 /// How old a repeated denial may be before it is written again, in microseconds: 1 minute.
 const DENIED: i64 = 60_000_000;
 
+fn is_new_boot(host: &HostRow, ask: &Ask) -> bool {
+    ask.boot_id.is_some() && ask.boot_id != host.boot_id
+}
+
+/// Whether a call may write the host's row; `current` is the version of the patterns.
+pub fn may_write(host: &HostRow, ask: &Ask, current: i64) -> bool {
+    ask.wants == Wants::Restart
+        || host.mine.is_some()
+        || host.seen_ago >= SEEN
+        || host.remembered.is_none_or(|(_, version)| version != current)
+        || is_new_boot(host, ask)
+}
+
 /// Changes that are not yet in the tables. Those of hosts are in the world's rows.
 #[derive(Default)]
 pub struct Effects {
-    granted: Vec<Granted>,
-    steps: Vec<Step>,
+    writes: Vec<Write>,
     jobs: Vec<Job>,
     events: Vec<Event>,
     forget_requests: Vec<String>,
+}
+
+/// A change of who holds a slot. In order: a slot that one call frees may be another's in the same batch.
+enum Write {
+    Grant(Box<Granted>),
+    Step(Step),
 }
 
 struct Granted {
@@ -44,7 +62,7 @@ impl Effects {
     /// A sign of life of a host that belongs to a cluster.
     pub fn seen(&mut self, world: &mut World, cluster_id: i32, version: i64, ask: &Ask) {
         let Some(host) = world.hosts.get_mut(&ask.holder) else { return };
-        let new_boot = ask.boot_id.is_some() && ask.boot_id != host.boot_id;
+        let new_boot = is_new_boot(host, ask);
         if host.remembered != Some((cluster_id, version)) || host.seen_ago >= SEEN || new_boot {
             host.dirty = true;
         }
@@ -107,13 +125,13 @@ impl Effects {
             &open,
             json!({ "slot": slot, "uptime": ask.uptime_text, "reason": ask.reason }),
         );
-        self.granted.push(Granted {
+        self.writes.push(Write::Grant(Box::new(Granted {
             cluster_id,
             cluster: cluster.name.clone(),
             open: open.clone(),
             uptime: ask.uptime_text.clone(),
             reason: ask.reason.clone(),
-        });
+        })));
         if kind == Kind::Goahead
             && let Some(host) = world.hosts.get_mut(&ask.holder)
         {
@@ -217,13 +235,13 @@ impl Effects {
     }
 
     fn step(&mut self, open: &Open, completed: bool) {
-        self.steps.push(Step {
+        self.writes.push(Write::Step(Step {
             id: open.id,
             rebooted: open.rebooted,
             checking: open.checking,
             completed,
             panics: i64::from(open.panics),
-        });
+        }));
     }
 
     fn event(&mut self, kind: &'static str, cluster: &str, open: &Open, mut detail: serde_json::Value) {
@@ -233,32 +251,23 @@ impl Effects {
 
     /// Writes everything. What changes who holds a slot commits durably.
     pub fn write(self, store: &mut Store<'_, '_>, world: &World) {
-        if !(self.granted.is_empty() && self.steps.is_empty()) {
+        if !self.writes.is_empty() {
             store.begin();
             store.durable();
         }
         write_hosts(store, world);
-        self.write_granted(store);
-        // A restart may take several steps in one batch: in order.
-        for step in &self.steps {
-            store.run(
-                "UPDATE goahead._restart
-                    SET state = CASE WHEN $4 THEN 'completed' WHEN $2 THEN 'rebooted' ELSE state END,
-                        rebooted_at = CASE WHEN $2 THEN coalesce(rebooted_at, pg_catalog.clock_timestamp()) ELSE rebooted_at END,
-                        checking = $3 AND NOT $4,
-                        ended_at = CASE WHEN $4 THEN pg_catalog.clock_timestamp() END,
-                        overdue_at = CASE WHEN $5 > 0 THEN coalesce(overdue_at, pg_catalog.clock_timestamp()) END,
-                        panics = $5
-                  WHERE id = $1 AND ended_at IS NULL",
-                &[step.id.into(), step.rebooted.into(), step.checking.into(), step.completed.into(), step.panics.into()],
-            );
-            if step.completed {
-                jobs::drop_check(store, step.id);
+        for write in &self.writes {
+            match write {
+                Write::Grant(granted) => granted.write(store),
+                Write::Step(step) => step.write(store),
             }
         }
         jobs::queue(store, world.clock, &self.jobs);
         events::write(store, &self.events);
         if !self.forget_requests.is_empty() {
+            for fqdn in &self.forget_requests {
+                store.lock(store::HOST_LOCK, store::host_key(fqdn));
+            }
             store.run(
                 "UPDATE goahead._host SET request_id = NULL, request_epoch = NULL, request_us = NULL, request_at = NULL
                   WHERE fqdn = ANY ($1) AND request_id IS NOT NULL",
@@ -266,29 +275,48 @@ impl Effects {
             );
         }
     }
+}
 
-    fn write_granted(&self, store: &mut Store<'_, '_>) {
-        for granted in &self.granted {
-            let open = &granted.open;
-            store.run(
-                "INSERT INTO goahead._restart (id, cluster_id, cluster, kind, holder, slot, state, reason, uptime,
-                                               granted_at, granted_epoch, granted_us, granted_uptime, granted_boot_id)
-                 VALUES ($1, $2, $3, $4, $5, $6, 'granted', $7, $8, pg_catalog.clock_timestamp(), $9, $10, $11, $12)",
-                &[
-                    open.id.into(),
-                    granted.cluster_id.into(),
-                    granted.cluster.as_str().into(),
-                    if open.kind == Kind::Goahead { "goahead" } else { "fleetlock" }.into(),
-                    open.holder.as_str().into(),
-                    open.slot.into(),
-                    granted.reason.as_deref().into(),
-                    granted.uptime.as_str().into(),
-                    open.granted.epoch.into(),
-                    open.granted.us.into(),
-                    open.granted_uptime.into(),
-                    open.granted_boot_id.as_deref().into(),
-                ],
-            );
+impl Granted {
+    fn write(&self, store: &mut Store<'_, '_>) {
+        let open = &self.open;
+        store.run(
+            "INSERT INTO goahead._restart (id, cluster_id, cluster, kind, holder, slot, state, reason, uptime,
+                                           granted_at, granted_epoch, granted_us, granted_uptime, granted_boot_id)
+             VALUES ($1, $2, $3, $4, $5, $6, 'granted', $7, $8, pg_catalog.clock_timestamp(), $9, $10, $11, $12)",
+            &[
+                open.id.into(),
+                self.cluster_id.into(),
+                self.cluster.as_str().into(),
+                if open.kind == Kind::Goahead { "goahead" } else { "fleetlock" }.into(),
+                open.holder.as_str().into(),
+                open.slot.into(),
+                self.reason.as_deref().into(),
+                self.uptime.as_str().into(),
+                open.granted.epoch.into(),
+                open.granted.us.into(),
+                open.granted_uptime.into(),
+                open.granted_boot_id.as_deref().into(),
+            ],
+        );
+    }
+}
+
+impl Step {
+    fn write(&self, store: &mut Store<'_, '_>) {
+        store.run(
+            "UPDATE goahead._restart
+                SET state = CASE WHEN $4 THEN 'completed' WHEN $2 THEN 'rebooted' ELSE state END,
+                    rebooted_at = CASE WHEN $2 THEN coalesce(rebooted_at, pg_catalog.clock_timestamp()) ELSE rebooted_at END,
+                    checking = $3 AND NOT $4,
+                    ended_at = CASE WHEN $4 THEN pg_catalog.clock_timestamp() END,
+                    overdue_at = CASE WHEN $5 > 0 THEN coalesce(overdue_at, pg_catalog.clock_timestamp()) END,
+                    panics = $5
+              WHERE id = $1 AND ended_at IS NULL",
+            &[self.id.into(), self.rebooted.into(), self.checking.into(), self.completed.into(), self.panics.into()],
+        );
+        if self.completed {
+            jobs::drop_check(store, self.id);
         }
     }
 }

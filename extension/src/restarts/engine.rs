@@ -6,7 +6,7 @@
 //! back as `busy`, so that one transaction that was left open stalls only its own cluster.
 
 use super::clusters::{self, Patterns};
-use super::effects::Effects;
+use super::effects::{self, Effects};
 use super::wire::{self, Answer, Ask, Check, Invalid, Outcome, Wants};
 use super::world::World;
 use crate::clock;
@@ -32,6 +32,7 @@ pub fn run(store: &mut Store<'_, '_>, asks: Vec<Result<Ask, Invalid>>) -> Vec<Ou
             batch = Batch::read(store, &asks);
         }
         batch.locked = locked.clone();
+        batch.lock_hosts(store, &asks, single);
         batch.read_open(store, &asks);
         let outcomes = batch.judge(store, &asks, single);
         if attempt < ATTEMPTS && single && outcomes.iter().any(|outcome| outcome.outcome == "busy") {
@@ -55,6 +56,7 @@ struct Batch {
     world: World,
     patterns: Rc<Patterns>,
     locked: BTreeSet<i32>,
+    locked_hosts: BTreeSet<String>,
     effects: Effects,
     unknown: Vec<(String, Option<String>)>,
 }
@@ -72,8 +74,14 @@ impl Batch {
             .map(|ask| ask.holder.as_str())
             .collect();
         world.load_hosts(store, hosts.into_iter().map(str::to_owned).collect());
-        let mut batch =
-            Self { world, patterns, locked: BTreeSet::new(), effects: Effects::default(), unknown: Vec::new() };
+        let mut batch = Self {
+            world,
+            patterns,
+            locked: BTreeSet::new(),
+            locked_hosts: BTreeSet::new(),
+            effects: Effects::default(),
+            unknown: Vec::new(),
+        };
         let mut ids = BTreeSet::new();
         for ask in asks.iter().flatten() {
             if let Place::Cluster(id) = batch.place(ask) {
@@ -161,6 +169,35 @@ impl Batch {
         locked
     }
 
+    /// Locks the hosts whose rows the calls may write; a set passes over those that another transaction holds.
+    fn lock_hosts(&mut self, store: &mut Store<'_, '_>, asks: &[Result<Ask, Invalid>], wait: bool) {
+        let mut wanted = BTreeSet::new();
+        for ask in asks.iter().flatten() {
+            if !self.places_nowhere(ask) && self.may_write(ask) {
+                wanted.insert(ask.holder.clone());
+            }
+        }
+        for name in wanted {
+            let key = store::host_key(&name);
+            if wait {
+                store.lock(store::HOST_LOCK, key);
+            } else if !store.try_lock(store::HOST_LOCK, key) {
+                continue;
+            }
+            self.locked_hosts.insert(name);
+        }
+    }
+
+    fn places_nowhere(&self, ask: &Ask) -> bool {
+        !matches!(self.place(ask), Place::Cluster(_))
+            && self.world.hosts.get(&ask.holder).is_none_or(|host| host.mine.is_none())
+    }
+
+    fn may_write(&self, ask: &Ask) -> bool {
+        let host = self.world.hosts.get(&ask.holder);
+        host.is_some_and(|host| effects::may_write(host, ask, self.patterns.version))
+    }
+
     fn contact(&self, cluster: i32, open: &Open, ask: &Ask) -> Contact {
         let Some(cluster) = self.world.clusters.get(&cluster) else { return Contact::Nothing };
         restart::on_contact(open, ask.uptime, ask.boot_id.as_deref(), &cluster.settings, self.world.clock)
@@ -181,6 +218,9 @@ impl Batch {
     fn judge_one(&mut self, store: &mut Store<'_, '_>, ask: &Ask, single: bool) -> Outcome {
         if matches!(ask.wants, Wants::Lock | Wants::Unlock) {
             return self.fleetlock(store, ask, single);
+        }
+        if !self.places_nowhere(ask) && self.may_write(ask) && !self.locked_hosts.contains(&ask.holder) {
+            return Outcome::new("busy");
         }
         // What the call says of the host's restart is taken note of, whatever is answered.
         let mine = self.world.hosts.get(&ask.holder).and_then(|host| host.mine.clone());

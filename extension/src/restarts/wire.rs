@@ -326,8 +326,9 @@ pub fn remember_unknown(store: &mut Store<'_, '_>, names: Vec<(String, Option<St
     if names.is_empty() {
         return;
     }
-    let (names, blacklists): (Vec<String>, Vec<Option<String>>) = names.into_iter().unzip();
-    store.begin();
+    // A name that another transaction is about to write is in the list already.
+    let (names, blacklists): (Vec<String>, Vec<Option<String>>) =
+        names.into_iter().filter(|(name, _)| store.try_lock(store::HOST_LOCK, store::host_key(name))).unzip();
     store.run(
         "INSERT INTO goahead._unknown_host AS u (name, blacklist)
          SELECT DISTINCT ON (n.name) n.name, n.blacklist FROM unnest($1, $2) AS n (name, blacklist) ORDER BY n.name
