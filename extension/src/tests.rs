@@ -256,6 +256,21 @@ mod tests {
     }
 
     #[pg_test]
+    fn a_change_of_settings_is_seen_at_the_next_call() {
+        cluster(json!({ "allowed_parallel_restarts": 0 }));
+        let version = || number("SELECT version FROM goahead._patterns");
+        let before = version();
+        let id = request("web1.example.org", "2h", None)["request_id"].as_str().map(str::to_owned);
+        assert_eq!(request("web1.example.org", "2h", id.as_deref())["go_ahead"], false);
+        cluster(json!({ "allowed_parallel_restarts": 1 }));
+        assert_eq!(request("web1.example.org", "2h", id.as_deref())["go_ahead"], true);
+        assert_eq!(version(), before, "a new limit has no host looked up anew");
+        cluster(json!({ "name_pattern": "^db" }));
+        assert!(version() > before);
+        assert_eq!(request("web2.example.org", "2h", None)["unknown_host"], true);
+    }
+
+    #[pg_test]
     fn imports_leave_alone_what_was_edited_since() {
         let import = |limit: i32, force: bool| {
             text(&format!(

@@ -20,7 +20,7 @@ const KEPT: usize = 20_000;
 
 thread_local! {
     static PATTERNS: RefCell<Option<Rc<Patterns>>> = const { RefCell::new(None) };
-    // By cluster: the version and what it holds. Versions never repeat, see `bump`.
+    // By cluster: the version and what it holds.
     static SETTINGS: RefCell<HashMap<i32, (i64, Rc<Settings>)>> = RefCell::new(HashMap::new());
 }
 
@@ -93,17 +93,14 @@ fn version(store: &mut Store<'_, '_>) -> i64 {
     store.first("SELECT version FROM goahead._patterns", &[], |row| row.get(1)).unwrap_or(0)
 }
 
-/// Counts a change of settings. Versions follow the clock, so that one of a rolled-back transaction or of a
-/// dropped extension does not come again with other settings.
-fn bump(store: &mut Store<'_, '_>) -> i64 {
-    store
-        .first(
-            "INSERT INTO goahead._patterns AS p (version) VALUES ((extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000)::bigint)
-             ON CONFLICT (singleton) DO UPDATE SET version = greatest(p.version + 1, EXCLUDED.version) RETURNING version",
-            &[],
-            |row| row.get(1),
-        )
-        .expect("INSERT RETURNING gives its row")
+/// Counts a change of patterns. Versions, these and the clusters' own, follow the clock, so that one of a
+/// rolled-back transaction or of a dropped extension does not come again with other settings.
+fn bump(store: &mut Store<'_, '_>) {
+    store.run(
+        "INSERT INTO goahead._patterns AS p (version) VALUES ((extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000)::bigint)
+         ON CONFLICT (singleton) DO UPDATE SET version = greatest(p.version + 1, EXCLUDED.version)",
+        &[],
+    );
 }
 
 /// Settings of clusters at the given versions, or newer ones where they have changed since.
@@ -198,17 +195,24 @@ fn judged(
     Ok(accepted.warnings)
 }
 
+/// The keys that decide which hosts belong to a cluster.
+const BELONGING: [&str; 4] = ["enabled", "name_pattern", "blacklist_name_pattern", "priority"];
+
 fn write(store: &mut Store<'_, '_>, name: &str, value: &Value, imported: Option<&[u8]>) {
-    let version = bump(store);
-    let changed = store.first(
-        "INSERT INTO goahead._cluster AS c (name, settings, version, imported_hash, edited) VALUES ($1, $2, $3, $4, $4 IS NULL)
-         ON CONFLICT (name) DO UPDATE SET settings = EXCLUDED.settings, version = EXCLUDED.version, changed_at = pg_catalog.clock_timestamp(),
-                imported_hash = coalesce(EXCLUDED.imported_hash, c.imported_hash), edited = EXCLUDED.edited
-         RETURNING id",
-        &[name.into(), JsonB(value.clone()).into(), version.into(), imported.map(<[u8]>::to_vec).into()],
-        |row| row.get::<i32>(1),
+    let before = store
+        .first("SELECT settings FROM goahead._cluster WHERE name = $1", &[name.into()], |row| row.get::<JsonB>(1).0);
+    // Every host's cluster is looked up anew after a change of patterns, so only such a change counts as one.
+    if before.is_none_or(|before| BELONGING.iter().any(|key| before.get(key) != value.get(key))) {
+        bump(store);
+    }
+    store.run(
+        "INSERT INTO goahead._cluster AS c (name, settings, version, imported_hash, edited)
+         VALUES ($1, $2, (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000)::bigint, $3, $3 IS NULL)
+         ON CONFLICT (name) DO UPDATE SET settings = EXCLUDED.settings, version = greatest(c.version + 1, EXCLUDED.version),
+                changed_at = pg_catalog.clock_timestamp(),
+                imported_hash = coalesce(EXCLUDED.imported_hash, c.imported_hash), edited = EXCLUDED.edited",
+        &[name.into(), JsonB(value.clone()).into(), imported.map(<[u8]>::to_vec).into()],
     );
-    debug_assert!(changed.is_some());
     let how = if imported.is_some() { "import" } else { "sql" };
     let event = Event {
         kind: "settings_changed",

@@ -113,7 +113,7 @@ impl Worker {
             turn += 1;
             let good = match work {
                 Work::Inquiry => self.ask(INQUIRE, &self.fleet.host(self.any()), "100h", None).await?,
-                Work::Repeat => self.ask(REQUEST, &self.fleet.host(self.any()), "100h", None).await?,
+                Work::Repeat => self.ask(REQUEST, &self.fleet.host(self.any() % REPEATING), "100h", None).await?,
                 Work::FirstContact => {
                     let name = format!(
                         "c{:05}-n{born:x}-{}-{turn}.example.org",
@@ -168,6 +168,8 @@ fn xorshift(mut x: u64) -> u64 {
     x ^ (x << 17)
 }
 
+/// Hosts that repeat themselves; so few that each soon has its request_id.
+const REPEATING: u32 = 1_000;
 const INQUIRE: &str = "/v1/inquire/restart/";
 const REQUEST: &str = "/v1/request/restart/os";
 
