@@ -86,11 +86,17 @@ impl Postgres {
         std::iter::once(first).chain(children.split_whitespace().filter_map(|pid| pid.parse().ok())).collect()
     }
 
-    /// Kills the server's first process with SIGKILL; the others notice and end, and the database recovers at the next launch.
+    /// Kills the server's first process with SIGKILL, and waits until the others have noticed; the database recovers at
+    /// the next launch.
     pub fn kill(&mut self) {
+        let processes = self.processes();
         let mut child = self.child.take().expect("the server runs");
         child.kill().expect("kill");
         child.wait().expect("wait");
+        // A backend goes on serving until it notices.
+        eventually("the server's processes end", SOON, || {
+            processes.iter().all(|pid| !process::runs(*pid)).then_some(())
+        });
     }
 
     /// Starts a killed server again, and waits until it answers.
