@@ -220,7 +220,10 @@ impl Batch {
             return self.fleetlock(store, ask, single);
         }
         if !self.places_nowhere(ask) && self.may_write(ask) && !self.locked_hosts.contains(&ask.holder) {
-            return Outcome::new("busy");
+            return match self.place(ask) {
+                Place::Cluster(id) => self.busy(id),
+                _ => Outcome::new("busy"),
+            };
         }
         // What the call says of the host's restart is taken note of, whatever is answered.
         let mine = self.world.hosts.get(&ask.holder).and_then(|host| host.mine.clone());
@@ -228,7 +231,7 @@ impl Batch {
             let contact = self.contact(id, &open, ask);
             if contact != Contact::Nothing {
                 if !self.locked.contains(&id) {
-                    return Outcome::new("busy");
+                    return self.busy(id);
                 }
                 self.effects.contact(&mut self.world, id, &open, contact);
             }
@@ -255,6 +258,11 @@ impl Batch {
         }
     }
 
+    /// The call is to be repeated singly; which cluster it waits for lets the caller bound its waiting per cluster.
+    fn busy(&self, id: i32) -> Outcome {
+        Outcome { cluster: self.world.clusters.get(&id).map(|cluster| cluster.name.clone()), ..Outcome::new("busy") }
+    }
+
     fn unknown(&mut self, ask: &Ask) -> Outcome {
         self.unknown.push((ask.holder.clone(), None));
         let message = format!("FQDN {} did not match any known cluster", ask.sent);
@@ -276,13 +284,13 @@ impl Batch {
                 Answer::new(ask, &name, message.to_owned()).ask_again(ask, request_id)
             };
             return match verdict {
-                Verdict::AskBlocker if !single => Outcome::new("busy"),
-                Verdict::AskBlocker if !self.locked.contains(&id) => Outcome::new("busy"),
+                Verdict::AskBlocker if !single => Outcome { condition: Some("blocker"), ..self.busy(id) },
+                Verdict::AskBlocker if !self.locked.contains(&id) => self.busy(id),
                 Verdict::AskBlocker => {
                     blocked = Some(ask_blocker(store, &self.world, id, &ask.holder));
                     continue;
                 }
-                Verdict::Granted { .. } if !self.locked.contains(&id) => Outcome::new("busy"),
+                Verdict::Granted { .. } if !self.locked.contains(&id) => self.busy(id),
                 Verdict::Granted { slot } => {
                     self.effects.grant(store, &mut self.world, id, slot, ask);
                     let request_id = ask.request_id.as_deref().unwrap_or_default();
@@ -356,7 +364,7 @@ impl Batch {
         };
         let with_cluster = |outcome| Outcome { cluster: Some(name.clone()), ..Outcome::new(outcome) };
         if !self.locked.contains(&id) {
-            return Outcome::new("busy");
+            return self.busy(id);
         }
         if ask.wants == Wants::Unlock {
             self.effects.unlock(&mut self.world, id, &ask.holder);
@@ -366,7 +374,7 @@ impl Batch {
         loop {
             let verdict = restart::lock(&self.world.clusters[&id].facts(), &rules_ask(ask, &blocked), self.world.clock);
             return match verdict {
-                Verdict::AskBlocker if !single => Outcome::new("busy"),
+                Verdict::AskBlocker if !single => Outcome { condition: Some("blocker"), ..self.busy(id) },
                 Verdict::AskBlocker => {
                     blocked = Some(ask_blocker(store, &self.world, id, &ask.holder));
                     continue;
