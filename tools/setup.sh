@@ -36,8 +36,9 @@ apt_install() {
 
 debian_packages() {
     local major found
+    # pkg-config, libssl-dev: cargo-pgrx itself links OpenSSL.
     # sudo: cargo-pgrx runs its test server as another user through it when called by root. libfaketime: a test steps a clock.
-    echo gcc libc6-dev ca-certificates curl sudo libfaketime
+    echo gcc libc6-dev pkg-config libssl-dev ca-certificates curl sudo libfaketime
     found=$(find_pg_config || true)
     case $found in
     "") major=$(apt-cache depends postgresql | sed -n 's/.*Depends: postgresql-\([0-9]*\)$/\1/p' | head -1) ;;
