@@ -55,7 +55,7 @@ GRANT EXECUTE ON FUNCTION
 GRANT EXECUTE ON FUNCTION goahead.request_restart(text, text, text, text), goahead.inquire_restart(text, text, jsonb) TO goahead_client;
 
 GRANT EXECUTE ON FUNCTION
-    goahead.complete_restart(text, text), goahead.fail_restart(text, text), goahead.cancel_restart(text, text),
+    goahead.complete_restart(text, text, text), goahead.fail_restart(text, text, text), goahead.cancel_restart(text, text, text),
     goahead.freeze(text, text, timestamptz), goahead.thaw(text), goahead.start_rollout(text, text), goahead.stop_rollout(bigint),
     goahead.name_fleetlock_id(text, text)
     TO goahead_operator;
@@ -80,9 +80,9 @@ COMMENT ON FUNCTION goahead.explain_restart(text, text) IS 'Every condition of a
 COMMENT ON FUNCTION goahead.request_restarts(text) IS 'request_restart for a JSON array of calls in one transaction; outcomes: granted, handshake, denied, unknown, invalid, busy (ask again singly)';
 COMMENT ON FUNCTION goahead.inquire_restarts(text) IS 'inquire_restart for a JSON array of calls in one transaction; outcomes: no, yes, checks, unknown, invalid, busy';
 COMMENT ON FUNCTION goahead.fleetlock(text) IS 'FleetLock for a JSON array of {op: lock | unlock, group, id}; outcomes: granted, denied, released, unknown_group, invalid, busy';
-COMMENT ON FUNCTION goahead.complete_restart(text, text) IS 'Ends the restart in force of a host (or FleetLock id) as completed; its completion actions run';
-COMMENT ON FUNCTION goahead.fail_restart(text, text) IS 'Ends the restart in force of a host (or FleetLock id) as failed; its slot is free';
-COMMENT ON FUNCTION goahead.cancel_restart(text, text) IS 'Takes back the go-ahead of a host (or FleetLock id) that will not restart; its slot is free';
+COMMENT ON FUNCTION goahead.complete_restart(text, text, text) IS 'Ends the restart in force of a host (or FleetLock id) as completed; its completion actions run';
+COMMENT ON FUNCTION goahead.fail_restart(text, text, text) IS 'Ends the restart in force of a host (or FleetLock id) as failed; its slot is free';
+COMMENT ON FUNCTION goahead.cancel_restart(text, text, text) IS 'Takes back the go-ahead of a host (or FleetLock id) that will not restart; its slot is free';
 COMMENT ON FUNCTION goahead.freeze(text, text, timestamptz) IS 'Denies go-aheads of a cluster with this reason until thawed or the given time; hosts that have one keep it';
 COMMENT ON FUNCTION goahead.thaw(text) IS 'Ends the freeze of a cluster';
 COMMENT ON FUNCTION goahead.start_rollout(text, text) IS 'Tells every inquiring host of a cluster that has not restarted since to restart; returns the rollout''s id';

@@ -78,11 +78,17 @@ AS $$
 $$;
 COMMENT ON FUNCTION goahead.list_events(text, int) IS 'Events after a cursor, oldest first; next is the cursor to go on with';
 
+-- The names are in an unlogged table, which a standby does not have: there the list is empty.
 CREATE FUNCTION goahead.list_unknown_hosts(max int DEFAULT 100) RETURNS jsonb
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT jsonb_build_object('items', coalesce(jsonb_agg(to_jsonb(u) ORDER BY u.last_seen DESC), '[]'), 'next', NULL)
-      FROM (SELECT * FROM goahead.unknown_hosts ORDER BY last_seen DESC LIMIT greatest(max, 1)) u
+BEGIN
+    IF pg_is_in_recovery() THEN
+        RETURN goahead._page('[]', 1, NULL);
+    END IF;
+    RETURN (SELECT jsonb_build_object('items', coalesce(jsonb_agg(to_jsonb(u) ORDER BY u.last_seen DESC), '[]'), 'next', NULL)
+              FROM (SELECT * FROM goahead.unknown_hosts ORDER BY last_seen DESC LIMIT greatest(max, 1)) u);
+END
 $$;
 COMMENT ON FUNCTION goahead.list_unknown_hosts(int) IS 'Names that match no cluster, newest first';
 
@@ -94,9 +100,10 @@ $$;
 COMMENT ON FUNCTION goahead.list_tokens() IS 'Tokens without their secrets, which nobody keeps';
 
 CREATE FUNCTION goahead.stats() RETURNS jsonb
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT jsonb_build_object(
+BEGIN
+    RETURN jsonb_build_object(
         'clusters', (SELECT count(*) FROM goahead._cluster),
         'known_hosts', (SELECT coalesce(sum(known_hosts), 0) FROM goahead._cluster),
         'running', (SELECT count(*) FROM goahead._restart WHERE ended_at IS NULL),
@@ -104,7 +111,8 @@ AS $$
         'jobs_queued', (SELECT count(*) FROM goahead._job WHERE state = 'queued'),
         'jobs_running', (SELECT count(*) FROM goahead._job WHERE state = 'running'),
         'jobs_failed', (SELECT count(*) FROM goahead._job WHERE state = 'failed'),
-        'unknown_hosts', (SELECT count(*) FROM goahead._unknown_host))
+        'unknown_hosts', jsonb_array_length(goahead.list_unknown_hosts(10000) -> 'items'));
+END
 $$;
 COMMENT ON FUNCTION goahead.stats() IS 'Gauges for monitoring';
 

@@ -1,33 +1,42 @@
 //! Settings of the server: how long history is kept.
 
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
-use std::ffi::{CStr, CString};
 
-static EVENT_RETENTION: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c"90 days"));
-static JOB_RETENTION: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c"7 days"));
+const DAY: i32 = 24 * 60;
+
+static EVENT_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(90 * DAY);
+static JOB_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(7 * DAY);
 
 /// Declares the settings.
 pub fn register() {
-    let text = |name: &'static CStr,
-                short: &'static CStr,
-                long: &'static CStr,
-                setting: &'static GucSetting<Option<CString>>| {
-        GucRegistry::define_string_guc(name, short, long, setting, GucContext::Sighup, GucFlags::default());
-    };
-    text(c"goahead.event_retention", c"How long events are kept.", c"An interval such as 90 days.", &EVENT_RETENTION);
-    text(c"goahead.job_retention", c"How long finished jobs are kept.", c"An interval such as 7 days.", &JOB_RETENTION);
+    GucRegistry::define_int_guc(
+        c"goahead.event_retention",
+        c"How long events are kept.",
+        c"A time such as 90d; without a unit minutes.",
+        &EVENT_RETENTION,
+        1,
+        i32::MAX,
+        GucContext::Sighup,
+        GucFlags::UNIT_MIN,
+    );
+    GucRegistry::define_int_guc(
+        c"goahead.job_retention",
+        c"How long finished jobs are kept.",
+        c"A time such as 7d; without a unit minutes.",
+        &JOB_RETENTION,
+        1,
+        i32::MAX,
+        GucContext::Sighup,
+        GucFlags::UNIT_MIN,
+    );
 }
 
-fn value(setting: &'static GucSetting<Option<CString>>, default: &str) -> String {
-    setting.get().and_then(|text| text.into_string().ok()).unwrap_or_else(|| default.to_owned())
+/// How long events are kept, in minutes.
+pub fn event_retention() -> i32 {
+    EVENT_RETENTION.get()
 }
 
-/// How long events are kept, as an interval's text.
-pub fn event_retention() -> String {
-    value(&EVENT_RETENTION, "90 days")
-}
-
-/// How long finished jobs are kept, as an interval's text.
-pub fn job_retention() -> String {
-    value(&JOB_RETENTION, "7 days")
+/// How long finished jobs are kept, in minutes.
+pub fn job_retention() -> i32 {
+    JOB_RETENTION.get()
 }

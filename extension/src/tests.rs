@@ -372,6 +372,30 @@ mod tests {
     }
 
     #[pg_test]
+    fn a_fleetlock_id_in_two_groups_is_ended_by_its_cluster() {
+        cluster(json!({}));
+        Spi::run(r#"SELECT goahead.set_cluster('db', '{"name_pattern": "^db", "allowed_parallel_restarts": 1}')"#)
+            .expect("valid");
+        text(
+            r#"SELECT goahead.fleetlock('[{"op":"lock","group":"web","id":"a"},{"op":"lock","group":"db","id":"a"}]')"#,
+        );
+        assert!(error_of("SELECT goahead.complete_restart('a', 'done')").starts_with("55000"));
+        Spi::run("SELECT goahead.complete_restart('a', 'done', 'db')").expect("it runs");
+        Spi::run("SELECT goahead.complete_restart('a', 'done')").expect("one is left");
+        assert_eq!(number("SELECT count(*) FROM goahead.restarts WHERE ended_at IS NULL"), 0);
+    }
+
+    #[pg_test]
+    fn imported_nanoseconds_are_kept_with_their_unit() {
+        text(
+            r#"SELECT string_agg(line, '') FROM goahead.import_clusters('{"web": {"enabled": true, "name_pattern": "^web", "allowed_parallel_restarts": 1, "request_timeout": 600000000000}}') line"#,
+        );
+        assert_eq!(text("SELECT settings ->> 'request_timeout' FROM goahead.clusters"), "10m0s");
+        request("web1.example.org", "2h", None);
+        assert_eq!(number("SELECT count(*) FROM goahead.requests WHERE expires_at > now()"), 1);
+    }
+
+    #[pg_test]
     fn tokens_are_known_by_their_secret_until_revoked() {
         let secret = text("SELECT goahead.create_token('operator', ARRAY['ops'], 'test')");
         let known = json(&format!("SELECT goahead.check_token('{secret}')"));

@@ -137,6 +137,17 @@ pub const KEYS: [&str; 24] = [
     "comment",
 ];
 
+/// The keys that are durations.
+pub const SPANS: [&str; 7] = [
+    "minimum_uptime",
+    "minimum_interval",
+    "request_timeout",
+    "command_timeout",
+    "reboot_completion_check_interval",
+    "reboot_completion_check_offset",
+    "reboot_completion_panic_threshold",
+];
+
 /// Default of `request_timeout`: 10 minutes, some 20 times the longest `ask_again_in`.
 pub const REQUEST_TIMEOUT: GoDuration = GoDuration(600_000_000_000);
 
@@ -313,6 +324,7 @@ impl<'a> Reader<'a> {
     }
 
     fn span(&mut self, key: &'static str, default: GoDuration) -> Result<GoDuration, SettingsError> {
+        debug_assert!(SPANS.contains(&key), "{key} is missing in SPANS");
         let hint = "write a duration such as 300ms, 15s, 30m or 2h45m";
         let span = match self.get(key) {
             None => return Ok(default),

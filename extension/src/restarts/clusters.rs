@@ -2,6 +2,7 @@
 
 use crate::events::{self, Event};
 use crate::store::{self, Store};
+use goahead_rules::duration::GoDuration;
 use goahead_rules::pattern::{ClusterPatterns, Match, Matcher};
 use goahead_rules::settings::{self, Settings, Source};
 use pgrx::JsonB;
@@ -188,6 +189,12 @@ fn judged(
                 format!("cluster {name}: blocker: {blocker} is not a function that goahead can ask"),
                 "name it with its schema and arguments, schema.function(text, text), returning text (a reason or null), and GRANT EXECUTE on it and USAGE on its schema to goahead_policy".into(),
             ));
+        }
+    }
+    // Files of the original may give nanoseconds; what is kept is always a text that says its unit.
+    for key in settings::SPANS {
+        if let Some(nanoseconds) = value.get(key).and_then(Value::as_i64) {
+            value[key] = GoDuration(nanoseconds).to_string().into();
         }
     }
     // Without the key the cluster's state would depend on who wrote it.

@@ -13,15 +13,15 @@ use pgrx::prelude::*;
 use serde_json::json;
 
 /// The restart in force of a host, or of a FleetLock id; an error if there is none.
-fn in_force(store: &mut Store<'_, '_>, name: &str) -> (i64, i32, String, String) {
+fn in_force(store: &mut Store<'_, '_>, name: &str, cluster: Option<&str>) -> (i64, i32, String, String) {
     let fqdn = Fqdn::parse(name).map(|fqdn| fqdn.as_str().to_owned()).unwrap_or_default();
     let found = store.rows(
         "SELECT id, cluster_id, cluster, holder FROM goahead._restart
-          WHERE ended_at IS NULL
+          WHERE ended_at IS NULL AND cluster = coalesce($3, cluster)
             AND (kind = 'goahead' AND holder = $1 OR kind = 'fleetlock' AND (holder = $2 OR holder IN
                  (SELECT n.holder FROM goahead._fleetlock_name n WHERE n.fqdn = $1)))
           ORDER BY id",
-        &[fqdn.into(), name.into()],
+        &[fqdn.into(), name.into(), cluster.into()],
         |row| (row.get(1), row.get(2), row.get(3), row.get(4)),
     );
     match <[_; 1]>::try_from(found) {
@@ -32,23 +32,23 @@ fn in_force(store: &mut Store<'_, '_>, name: &str) -> (i64, i32, String, String)
             "SELECT * FROM goahead.restarts WHERE ended_at IS NULL lists them",
         ),
         Err(_) => store::fail(
-            PgSqlErrorCode::ERRCODE_AMBIGUOUS_PARAMETER,
-            format!("{name:?} holds slots of several groups"),
-            "end them by their FleetLock ids, one after another, or release them by the client",
+            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("{name:?} holds slots of several clusters"),
+            "name the cluster as the third argument, as in goahead.complete_restart(id, note, cluster)",
         ),
     }
 }
 
-fn end(name: Option<&str>, note: Option<&str>, state: &'static str) {
+fn end(name: Option<&str>, note: Option<&str>, cluster: Option<&str>, state: &'static str) {
     let name = store::said(name, "the host", "give the host's name, or the id of a FleetLock client");
     let note =
         store::said(note, "the note", "say in a few words why the restart ends by hand; it is kept in its history");
     store::decide(|store| {
         let clock = clock::settled(store);
-        let (id, cluster_id, ..) = in_force(store, name);
+        let (id, cluster_id, ..) = in_force(store, name, cluster);
         store.lock(store::CLUSTER_LOCK, cluster_id);
         // It may have ended while the lock was waited for.
-        let (id, cluster_id, cluster, holder) = match in_force(store, name) {
+        let (id, cluster_id, cluster, holder) = match in_force(store, name, cluster) {
             found if found.0 == id => found,
             _ => store::fail(
                 PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
@@ -97,20 +97,20 @@ fn end(name: Option<&str>, note: Option<&str>, state: &'static str) {
 
 #[pg_extern(volatile, parallel_unsafe, security_definer, schema = "goahead")]
 #[search_path(pg_catalog, pg_temp)]
-fn complete_restart(fqdn: Option<&str>, note: Option<&str>) {
-    end(fqdn, note, "completed");
+fn complete_restart(fqdn: Option<&str>, note: Option<&str>, cluster: default!(Option<&str>, "NULL")) {
+    end(fqdn, note, cluster, "completed");
 }
 
 #[pg_extern(volatile, parallel_unsafe, security_definer, schema = "goahead")]
 #[search_path(pg_catalog, pg_temp)]
-fn fail_restart(fqdn: Option<&str>, note: Option<&str>) {
-    end(fqdn, note, "failed");
+fn fail_restart(fqdn: Option<&str>, note: Option<&str>, cluster: default!(Option<&str>, "NULL")) {
+    end(fqdn, note, cluster, "failed");
 }
 
 #[pg_extern(volatile, parallel_unsafe, security_definer, schema = "goahead")]
 #[search_path(pg_catalog, pg_temp)]
-fn cancel_restart(fqdn: Option<&str>, note: Option<&str>) {
-    end(fqdn, note, "cancelled");
+fn cancel_restart(fqdn: Option<&str>, note: Option<&str>, cluster: default!(Option<&str>, "NULL")) {
+    end(fqdn, note, cluster, "cancelled");
 }
 
 #[pg_extern(volatile, parallel_unsafe, security_definer, schema = "goahead")]

@@ -89,11 +89,11 @@ fn housekeeping(store: &mut Store<'_, '_>) -> usize {
         &[UNKNOWN.into()],
     );
     trimmed += store.run(
-        "DELETE FROM goahead._event WHERE at < pg_catalog.clock_timestamp() - $1::pg_catalog.interval",
+        "DELETE FROM goahead._event WHERE at < pg_catalog.clock_timestamp() - pg_catalog.make_interval(mins => $1)",
         &[crate::config::event_retention().into()],
     );
     trimmed += store.run(
-        "DELETE FROM goahead._job WHERE state IN ('done', 'failed', 'dropped') AND finished_at < pg_catalog.clock_timestamp() - $1::pg_catalog.interval
+        "DELETE FROM goahead._job WHERE state IN ('done', 'failed', 'dropped') AND finished_at < pg_catalog.clock_timestamp() - pg_catalog.make_interval(mins => $1)
             AND NOT EXISTS (SELECT FROM goahead._restart r WHERE r.id = restart_id AND r.ended_at IS NULL)",
         &[crate::config::job_retention().into()],
     );

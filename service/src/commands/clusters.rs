@@ -11,7 +11,6 @@ const EXAMPLES: &str = "\
 Examples:
   goahead clusters import /etc/goahead/conf.d/*.yml
   goahead clusters import --force web.yml
-  psql … -c \"SELECT goahead.set_cluster('web', '{\\\"allowed_parallel_restarts\\\": 2}')\"
 
 A file holds clusters as the original goahead has them, a name and its settings indented below. A cluster is \
 written when its text has changed since its last import; none is ever dropped. One that was changed by SQL or \
