@@ -60,8 +60,9 @@ find_pg_config >/dev/null ||
 need_postgres
 
 if [ "$(cargo pgrx --version 2>/dev/null)" != "cargo-pgrx $PGRX_VERSION" ]; then
-    say "Building cargo-pgrx $PGRX_VERSION (once, a few minutes)"
-    cargo install cargo-pgrx --version "=$PGRX_VERSION" --locked --root target/tools
+    say "Building cargo-pgrx $PGRX_VERSION (once, some minutes)"
+    # Unoptimized: it only calls other programs, and is built much sooner.
+    CARGO_PROFILE_DEV_DEBUG=0 cargo install cargo-pgrx --version "=$PGRX_VERSION" --locked --debug --root target/tools
 fi
 
 # cargo-pgrx keeps its choice in this file and rebuilds everything when it is touched.

@@ -6,19 +6,35 @@ need_postgres
 
 # What a test server of another user must be able to read; short, because sockets lie in it.
 stage=$(mktemp -d /var/tmp/ga.XXXXXX)
-trap 'rm -rf "$stage"' EXIT
+trap 'restore_extension; rm -rf "$stage"' EXIT
 chmod 755 "$stage"
 
 test_rules() { cargo test -p goahead-rules "$@"; }
 
+# The files of the extension where PostgreSQL looks for them.
+extension_files() {
+    find "$("$PG_CONFIG" --pkglibdir)" "$("$PG_CONFIG" --sharedir)/extension" -maxdepth 1 -name 'goahead[.-]*'
+}
+
+# cargo-pgrx installs its test build there; what was there before comes back afterwards.
+save_extension() { extension_files | tar -cPf "$stage/installed.tar" -T -; }
+restore_extension() {
+    [ -e "$stage/installed.tar" ] || return 0
+    extension_files | xargs -r rm -f
+    tar -xPf "$stage/installed.tar"
+}
+
 test_extension() {
     local runas=()
+    save_extension
     if [ "$(id -u)" = 0 ]; then
         mkdir "$stage/x"
         chown postgres: "$stage/x"
         runas=(--runas postgres --pgdata "$stage/x")
     fi
     cargo pgrx test "pg$PG_MAJOR" -p goahead --no-default-features "${runas[@]}"
+    restore_extension
+    rm "$stage/installed.tar"
 }
 
 test_service() { cargo test -p goahead-service; }
