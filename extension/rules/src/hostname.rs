@@ -166,6 +166,20 @@ impl GroupName {
     }
 }
 
+/// Checks a name that stays as it was given: of a lock, a holder, a key. 1 to 255 bytes without control characters.
+///
+/// # Errors
+/// When it is empty, too long, or contains a control character.
+pub fn check_plain(what: &'static str, text: &str) -> Result<(), NameError> {
+    check_length(what, text, MAX_GROUP)?;
+    match text.char_indices().find(|(_, char)| char.is_control()) {
+        Some((index, found)) => {
+            Err(NameError::Character { what, found, position: index + 1, allowed: "printable characters" })
+        }
+        None => Ok(()),
+    }
+}
+
 fn check_length(what: &'static str, text: &str, limit: usize) -> Result<(), NameError> {
     match text.len() {
         0 => Err(NameError::Empty { what }),

@@ -3,6 +3,7 @@ pub mod command;
 pub mod duration;
 pub mod hostname;
 pub mod lease;
+pub mod lock;
 pub mod pattern;
 pub mod restart;
 pub mod settings;
