@@ -64,7 +64,7 @@ CREATE UNIQUE INDEX _job_one_check ON goahead._job (restart_id) WHERE kind = 'ch
 CREATE INDEX _job_finished ON goahead._job (finished_at) WHERE state IN ('done', 'failed', 'dropped');
 
 CREATE TABLE goahead._runner (
-    name    text PRIMARY KEY,
+    name    text COLLATE "C" PRIMARY KEY,
     seen_at timestamptz NOT NULL
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE goahead._runner IS 'Job runners and when they last asked for work, at a resolution of 10 s';

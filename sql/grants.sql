@@ -19,6 +19,10 @@ $own$;
 
 ALTER FUNCTION goahead._ask_blocker(text, text, text) OWNER TO goahead_policy;
 ALTER FUNCTION goahead._is_blocker(text) OWNER TO goahead_policy;
+ALTER FUNCTION goahead._ask_policy(text, text, text, text[], text[]) OWNER TO goahead_policy;
+ALTER FUNCTION goahead._is_policy(text) OWNER TO goahead_policy;
+REVOKE ALL ON FUNCTION goahead._ask_policy(text, text, text, text[], text[]), goahead._is_policy(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION goahead._ask_policy(text, text, text, text[], text[]), goahead._is_policy(text) TO goahead_owner;
 REVOKE ALL ON FUNCTION goahead._ask_blocker(text, text, text), goahead._is_blocker(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION goahead._ask_blocker(text, text, text), goahead._is_blocker(text) TO goahead_owner;
 
@@ -30,8 +34,8 @@ DO $plans$
 DECLARE
     it text;
 BEGIN
-    FOREACH it IN ARRAY ARRAY['request_restart', 'inquire_restart', 'request_restarts', 'inquire_restarts', 'fleetlock',
-                              'claim_jobs', 'finish_job', 'release_job', 'sweep'] LOOP
+    FOREACH it IN ARRAY ARRAY['request_restart', 'inquire_restart', 'judge_restarts',
+                              'judge_locks', 'acquire', 'renew', 'release', 'withdraw', 'check_fence', 'claim_jobs', 'finish_job', 'release_job', 'sweep'] LOOP
         EXECUTE (SELECT pg_catalog.string_agg(pg_catalog.format('ALTER FUNCTION %s SET %s;', p.oid::pg_catalog.regprocedure, setting), ' ')
                    FROM pg_catalog.pg_proc p,
                         pg_catalog.unnest(ARRAY['enable_seqscan = off', 'enable_hashjoin = off', 'enable_mergejoin = off', 'jit = off',
@@ -44,29 +48,35 @@ $plans$;
 GRANT USAGE ON SCHEMA goahead TO goahead_reader, goahead_client, goahead_operator, goahead_admin, goahead_service, goahead_gate, goahead_hba, goahead_policy;
 
 GRANT SELECT ON goahead.clusters, goahead.hosts, goahead.unknown_hosts, goahead.requests, goahead.restarts, goahead.cluster_status,
-                goahead.rollouts, goahead.jobs, goahead.events TO goahead_reader;
+                goahead.rollouts, goahead.jobs, goahead.events, goahead.locks, goahead.lock_queue, goahead.lock_waits TO goahead_reader;
 GRANT EXECUTE ON FUNCTION goahead.version(), goahead.go_duration(text) TO goahead_reader, goahead_client, goahead_service;
 GRANT EXECUTE ON FUNCTION
     goahead.explain_restart(text, text), goahead.list_clusters(int, text), goahead.get_cluster(text), goahead.list_hosts(text, int, text),
     goahead.get_host(text), goahead.list_restarts(int, bigint), goahead.list_rollouts(int, bigint), goahead.list_events(text, int),
-    goahead.list_unknown_hosts(int), goahead.stats()
+    goahead.list_unknown_hosts(int), goahead.stats(), goahead.list_locks(int, text), goahead.get_lock(text),
+    goahead.list_lock_queue(text, int, bigint)
     TO goahead_reader;
 
-GRANT EXECUTE ON FUNCTION goahead.request_restart(text, text, text, text), goahead.inquire_restart(text, text, jsonb) TO goahead_client;
+GRANT EXECUTE ON FUNCTION goahead.request_restart(text, text, text, text), goahead.inquire_restart(text, text, jsonb),
+    goahead.acquire(text, text, interval, int, jsonb, interval, interval, boolean, boolean), goahead.renew(text, text, bigint, interval),
+    goahead.release(text, text, bigint), goahead.withdraw(text, text), goahead.check_fence(text, bigint),
+    goahead.acquire_all(text[], text, interval, jsonb)
+    TO goahead_client;
+GRANT EXECUTE ON PROCEDURE goahead.wait_for_lock(text, text, interval, interval, int, bigint) TO goahead_client;
 
 GRANT EXECUTE ON FUNCTION
     goahead.complete_restart(text, text, text), goahead.fail_restart(text, text, text), goahead.cancel_restart(text, text, text),
     goahead.freeze(text, text, timestamptz), goahead.thaw(text), goahead.start_rollout(text, text), goahead.stop_rollout(bigint),
-    goahead.name_fleetlock_id(text, text)
+    goahead.forget_host(text), goahead.name_fleetlock_id(text, text), goahead.break_lock(text, text, text), goahead.forget_holder(text)
     TO goahead_operator;
 
 GRANT EXECUTE ON FUNCTION
     goahead.set_cluster(text, jsonb), goahead.drop_cluster(text), goahead.import_clusters(jsonb, boolean), goahead.create_token(text, text[], text),
-    goahead.revoke_token(bigint), goahead.list_tokens(), goahead.adopt(boolean)
+    goahead.set_lock(text, int, interval, text), goahead.drop_lock(text), goahead.revoke_token(bigint), goahead.list_tokens(), goahead.adopt(boolean)
     TO goahead_admin;
 
 GRANT EXECUTE ON FUNCTION
-    goahead.request_restarts(text), goahead.inquire_restarts(text), goahead.fleetlock(text), goahead.claim_jobs(text, int, int),
+    goahead.judge_restarts(text, text), goahead.judge_locks(text, boolean), goahead.claim_jobs(text, int, int),
     goahead.finish_job(bigint, int, text, int, text, text), goahead.release_job(bigint, int, text), goahead.release_runner(text),
     goahead.sweep(), goahead.check_token(text)
     TO goahead_service;
@@ -77,9 +87,7 @@ COMMENT ON FUNCTION goahead.go_duration(text) IS 'A duration as Go writes it (30
 COMMENT ON FUNCTION goahead.request_restart(text, text, text, text) IS 'May this host restart? The first call hands out a request_id, the second with it may be granted: go_ahead is true';
 COMMENT ON FUNCTION goahead.inquire_restart(text, text, jsonb) IS 'Should this host restart? Yes when the message begins with YesInquireToRestart; checks lists programs whose exit codes are wanted in a second call';
 COMMENT ON FUNCTION goahead.explain_restart(text, text) IS 'Every condition of a go-ahead and its verdict for a host that would ask now; changes nothing. Without an uptime the last one reported counts';
-COMMENT ON FUNCTION goahead.request_restarts(text) IS 'request_restart for a JSON array of calls in one transaction; outcomes: granted, handshake, denied, unknown, invalid, busy (ask again singly)';
-COMMENT ON FUNCTION goahead.inquire_restarts(text) IS 'inquire_restart for a JSON array of calls in one transaction; outcomes: no, yes, checks, unknown, invalid, busy';
-COMMENT ON FUNCTION goahead.fleetlock(text) IS 'FleetLock for a JSON array of {op: lock | unlock, group, id}; outcomes: granted, denied, released, unknown_group, invalid, busy';
+COMMENT ON FUNCTION goahead.judge_restarts(text, text) IS 'Judges a JSON array of calls (op: request, inquire, and FleetLock''s lock and unlock) in one transaction; outcomes: granted, handshake, denied, no, yes, checks, released, unknown, unknown_group, invalid, busy. locks says which locks it takes: none of clusters, those that are free, or all that it has to wait for';
 COMMENT ON FUNCTION goahead.complete_restart(text, text, text) IS 'Ends the restart in force of a host (or FleetLock id) as completed; its completion actions run';
 COMMENT ON FUNCTION goahead.fail_restart(text, text, text) IS 'Ends the restart in force of a host (or FleetLock id) as failed; its slot is free';
 COMMENT ON FUNCTION goahead.cancel_restart(text, text, text) IS 'Takes back the go-ahead of a host (or FleetLock id) that will not restart; its slot is free';
@@ -87,7 +95,19 @@ COMMENT ON FUNCTION goahead.freeze(text, text, timestamptz) IS 'Denies go-aheads
 COMMENT ON FUNCTION goahead.thaw(text) IS 'Ends the freeze of a cluster';
 COMMENT ON FUNCTION goahead.start_rollout(text, text) IS 'Tells every inquiring host of a cluster that has not restarted since to restart; returns the rollout''s id';
 COMMENT ON FUNCTION goahead.stop_rollout(bigint) IS 'Stops a rollout; restarts under way go on';
+COMMENT ON FUNCTION goahead.forget_host(text) IS 'Forgets a scrapped host, so that no count and no rollout waits for it; its history stays. False if it was not known';
 COMMENT ON FUNCTION goahead.name_fleetlock_id(text, text) IS 'Gives a FleetLock id a host name, for people to read';
+COMMENT ON FUNCTION goahead.judge_locks(text, boolean) IS 'Judges a JSON array of calls (op: acquire, renew, release, withdraw, break, forget) in one transaction; outcomes: granted, queued, renewed, released, withdrawn, broken, forgotten, lost, other_token, not_queued, held, guarded, invalid, busy. Who does not wait gets calls back as busy whose lock somebody else is deciding about';
+COMMENT ON FUNCTION goahead.acquire(text, text, interval, int, jsonb, interval, interval, boolean, boolean) IS 'Asks for a slot of a lock: granted, or queued with a position. Never waits; repeat it, or CALL wait_for_lock';
+COMMENT ON FUNCTION goahead.acquire_all(text[], text, interval, jsonb) IS 'Asks for several locks one after another, in an order that is the same for everybody; stops at the first that is not granted. Repeat it until all are';
+COMMENT ON FUNCTION goahead.renew(text, text, bigint, interval) IS 'Keeps a hold for another ttl, and confirms one that ended a wait: renewed, lost or other_token';
+COMMENT ON FUNCTION goahead.release(text, text, bigint) IS 'Gives a slot back: released, lost, other_token, or guarded while a transaction that called check_fence is open';
+COMMENT ON FUNCTION goahead.withdraw(text, text) IS 'Leaves the queue: withdrawn, not_queued, or held';
+COMMENT ON FUNCTION goahead.check_fence(text, bigint) IS 'Whether the token belongs to a hold that is in force, and stays so until this transaction ends';
+COMMENT ON FUNCTION goahead.break_lock(text, text, text) IS 'Takes a lock away from a holder, whose token is burned; kept as an event with the reason';
+COMMENT ON FUNCTION goahead.forget_holder(text) IS 'Ends all holds and places of a holder that is gone; returns how many';
+COMMENT ON FUNCTION goahead.set_lock(text, int, interval, text) IS 'Makes a lock or changes what is given: slots, lock_delay, policy (empty: none)';
+COMMENT ON FUNCTION goahead.drop_lock(text) IS 'Drops a lock that nobody holds or waits for';
 COMMENT ON FUNCTION goahead.set_cluster(text, jsonb) IS 'Creates a cluster or replaces its settings; every key is judged';
 COMMENT ON FUNCTION goahead.drop_cluster(text) IS 'Removes a cluster without restarts in force, and its hosts; its history stays';
 COMMENT ON FUNCTION goahead.import_clusters(jsonb, boolean) IS 'Writes clusters of the original''s files where they changed since their last import; returns a report. force overwrites clusters edited by SQL';

@@ -133,3 +133,26 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION goahead.adopt(boolean) IS 'Makes a restored copy the one that runs jobs; until then it claims none, so that a copy made for a test touches no host';
+
+CREATE FUNCTION goahead.list_locks(max int DEFAULT 100, after text DEFAULT NULL) RETURNS jsonb
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH page AS (SELECT to_jsonb(l) AS item, l.name AS key FROM goahead.locks l
+                   WHERE after IS NULL OR l.name > after ORDER BY l.name LIMIT greatest(max, 1))
+    SELECT goahead._page(jsonb_agg(item ORDER BY key), greatest(max, 1), to_jsonb(pg_catalog.max(key))) FROM page
+$$;
+COMMENT ON FUNCTION goahead.list_locks(int, text) IS 'Locks, by name';
+
+CREATE FUNCTION goahead.get_lock(lock text) RETURNS jsonb
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$ SELECT to_jsonb(l) FROM goahead.locks l WHERE l.name = get_lock.lock $$;
+COMMENT ON FUNCTION goahead.get_lock(text) IS 'One lock with its holders; null if there is none';
+
+CREATE FUNCTION goahead.list_lock_queue(lock text, max int DEFAULT 100, after bigint DEFAULT NULL) RETURNS jsonb
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH page AS (SELECT to_jsonb(q) AS item, q.ticket AS key FROM goahead.lock_queue q
+                   WHERE q.lock = list_lock_queue.lock AND (after IS NULL OR q.ticket > after) ORDER BY q.ticket LIMIT greatest(max, 1))
+    SELECT goahead._page(jsonb_agg(item ORDER BY key), greatest(max, 1), to_jsonb(pg_catalog.max(key))) FROM page
+$$;
+COMMENT ON FUNCTION goahead.list_lock_queue(text, int, bigint) IS 'Holders and waiters of a lock, in the order of tickets';

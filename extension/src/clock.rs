@@ -96,7 +96,7 @@ fn boot_id() -> &'static str {
 }
 
 /// The timeline that this server writes. It does not change while a backend of a primary lives.
-fn timeline(store: &mut Store<'_, '_>) -> i64 {
+pub fn timeline(store: &mut Store<'_, '_>) -> i64 {
     static TIMELINE: OnceLock<i64> = OnceLock::new();
     // SAFETY: reads shared memory only.
     if unsafe { pg_sys::RecoveryInProgress() } {

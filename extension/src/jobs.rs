@@ -57,28 +57,34 @@ pub fn system_identifier() -> i64 {
     unsafe { pg_sys::GetSystemIdentifier() }.cast_signed()
 }
 
-/// Queues jobs, due now. A restart's completion check is queued once only.
+/// Queues jobs in their order, due now. A restart's completion check is queued once only.
 pub fn queue(store: &mut Store<'_, '_>, clock: Clock, jobs: &[Job]) {
-    for job in jobs {
-        store.run(
-            "INSERT INTO goahead._job (system_identifier, restart_id, cluster_id, cluster, kind, command, fqdn, uptime, timeout_ms, due_epoch, due_us)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-             ON CONFLICT (restart_id) WHERE kind = 'check' DO NOTHING",
-            &[
-                system_identifier().into(),
-                job.restart_id.into(),
-                job.cluster_id.into(),
-                job.cluster.as_str().into(),
-                job.kind.into(),
-                job.command.as_str().into(),
-                job.fqdn.as_str().into(),
-                job.uptime.as_str().into(),
-                job.timeout_ms.into(),
-                clock.now.epoch.into(),
-                clock.now.us.into(),
-            ],
-        );
+    if jobs.is_empty() {
+        return;
     }
+    let texts = |make: &dyn Fn(&Job) -> &str| jobs.iter().map(|job| make(job).to_owned()).collect::<Vec<_>>();
+    store.run(
+        "INSERT INTO goahead._job (system_identifier, restart_id, cluster_id, cluster, kind, command, fqdn, uptime, timeout_ms, due_epoch, due_us)
+         SELECT $1, n.restart_id, n.cluster_id, n.cluster, n.kind, n.command, n.fqdn, n.uptime, n.timeout_ms, $2, $3
+           FROM ROWS FROM (pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7),
+                           pg_catalog.unnest($8), pg_catalog.unnest($9), pg_catalog.unnest($10), pg_catalog.unnest($11))
+                WITH ORDINALITY AS n (restart_id, cluster_id, cluster, kind, command, fqdn, uptime, timeout_ms, place)
+          ORDER BY n.place
+         ON CONFLICT (restart_id) WHERE kind = 'check' DO NOTHING",
+        &[
+            system_identifier().into(),
+            clock.now.epoch.into(),
+            clock.now.us.into(),
+            jobs.iter().map(|job| job.restart_id).collect::<Vec<_>>().into(),
+            jobs.iter().map(|job| job.cluster_id).collect::<Vec<_>>().into(),
+            texts(&|job| &job.cluster).into(),
+            texts(&|job| job.kind).into(),
+            texts(&|job| &job.command).into(),
+            texts(&|job| &job.fqdn).into(),
+            texts(&|job| &job.uptime).into(),
+            jobs.iter().map(|job| job.timeout_ms).collect::<Vec<_>>().into(),
+        ],
+    );
 }
 
 /// A claimed job, as its report finds it.
@@ -158,12 +164,15 @@ pub fn again(store: &mut Store<'_, '_>, id: i64, due: Instant, report: &Report<'
     );
 }
 
-/// Drops the queued completion check of a restart that has ended.
-pub fn drop_check(store: &mut Store<'_, '_>, restart_id: i64) {
+/// Drops the queued completion checks of restarts that have ended.
+pub fn drop_checks(store: &mut Store<'_, '_>, restarts: &[i64]) {
+    if restarts.is_empty() {
+        return;
+    }
     store.run(
         "UPDATE goahead._job SET state = 'dropped', finished_at = pg_catalog.clock_timestamp(), failure = 'the restart has ended'
-          WHERE restart_id = $1 AND kind = 'check' AND state = 'queued'",
-        &[restart_id.into()],
+          WHERE restart_id = ANY ($1) AND kind = 'check' AND state = 'queued'",
+        &[restarts.to_vec().into()],
     );
 }
 

@@ -9,8 +9,11 @@ mod config;
 mod events;
 mod jobs;
 mod library;
+mod locks;
 mod restarts;
+mod sets;
 mod store;
+mod sweep;
 mod tokens;
 
 ::pgrx::pg_module_magic!(name, version);
@@ -22,7 +25,8 @@ mod goahead {}
 extension_sql_file!("../../sql/roles.sql", name = "roles", bootstrap);
 extension_sql_file!("../../sql/foundation.sql", name = "foundation", requires = ["roles"]);
 extension_sql_file!("../../sql/restarts.sql", name = "restarts", requires = ["foundation"]);
-extension_sql_file!("../../sql/views.sql", name = "views", requires = ["restarts", library::go_duration]);
+extension_sql_file!("../../sql/locks.sql", name = "locks", requires = ["restarts"]);
+extension_sql_file!("../../sql/views.sql", name = "views", requires = ["locks", library::go_duration]);
 extension_sql_file!("../../sql/lists.sql", name = "lists", requires = ["views"]);
 extension_sql_file!("../../sql/grants.sql", name = "grants", finalize);
 

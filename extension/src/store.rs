@@ -25,6 +25,9 @@ pub const SINGLE_LOCK: i32 = 0x6761_0002;
 /// written and not yet committed, instead of waiting for that transaction with everybody else's calls. Taken
 /// after the locks on clusters.
 pub const HOST_LOCK: i32 = 0x6761_0003;
+/// Class of the advisory locks on locks; the second key is a hash of the name, so that it can be taken before there is
+/// a row, and nothing is read before.
+pub const LOCK_LOCK: i32 = 0x6761_0004;
 /// Settings are being changed.
 pub const SETTINGS: i32 = 1;
 /// A new epoch is being noted.
@@ -68,8 +71,8 @@ pub fn decide<T>(work: impl FnOnce(&mut Store<'_, '_>) -> T) -> T {
     read(work)
 }
 
-/// Key of the advisory lock on a host name: its FNV-1a hash. Two names of one key only make each other wait.
-pub fn host_key(name: &str) -> i32 {
+/// Key of the advisory lock on a name: its FNV-1a hash. Two names of one key only make each other wait.
+pub fn name_key(name: &str) -> i32 {
     let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     hash.cast_signed()
 }

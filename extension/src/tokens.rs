@@ -13,10 +13,11 @@ const PREFIX: &str = "goahead_";
 #[pg_extern(volatile, parallel_unsafe, security_definer, schema = "goahead")]
 #[search_path(pg_catalog, pg_temp)]
 fn create_token(
-    role: &str,
+    role: Option<&str>,
     names: default!(Option<Vec<Option<String>>>, "NULL"),
     note: default!(Option<&str>, "NULL"),
 ) -> String {
+    let role = store::said(role, "the role", "use host, reader, operator or admin");
     if !matches!(role, "host" | "reader" | "operator" | "admin") {
         store::fail(
             PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,

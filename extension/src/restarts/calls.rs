@@ -1,10 +1,11 @@
 //! The SQL functions that hosts call, singly from psql and in sets from the service.
 
 use super::clusters;
-use super::engine;
-use super::wire::{self, Answer, Ask, Invalid, Outcome, RawAsk, Wants};
+use super::engine::{self, Locks};
+use super::wire::{self, Answer, Ask, Outcome, RawAsk, Wants};
 use super::world::World;
 use crate::clock;
+use crate::sets::{self, Invalid};
 use crate::store;
 use goahead_rules::pattern::Match;
 use goahead_rules::restart;
@@ -12,43 +13,30 @@ use pgrx::JsonB;
 use pgrx::prelude::*;
 use serde_json::value::RawValue;
 
-/// Most calls that one set may hold.
-const MOST: usize = 1_024;
+/// What to do about a missing name.
+const WHO: &str = "give the host's fully qualified domain name";
 
-fn set(asks: &str, wants: Wants) -> String {
-    let raw: Vec<&RawValue> = serde_json::from_str(asks).unwrap_or_else(|problem| {
-        store::fail(
-            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
-            format!("asks is not a JSON array of objects: {problem}"),
-            "give [{\"fqdn\": …, \"uptime\": …}]",
-        )
-    });
-    if raw.len() > MOST {
-        store::fail(
-            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
-            format!("a set of {} calls is too large", raw.len()),
-            format!("send at most {MOST} at once"),
-        );
-    }
-    let asks = raw.into_iter().map(|item| parse(item, wants)).collect();
-    let outcomes = store::decide(|store| engine::run(store, asks));
+/// Judges a JSON array of calls in one transaction.
+fn set(calls: &str, locks: Locks) -> String {
+    let items = sets::items(calls, r#"{"op": "request", "fqdn": …, "uptime": …}"#);
+    let asks = items.into_iter().map(parse).collect();
+    let outcomes = store::decide(|store| engine::run(store, asks, locks));
     serde_json::to_string(&outcomes).expect("outcomes are plain data")
 }
 
-fn parse(item: &RawValue, wants: Wants) -> Result<Ask, Invalid> {
+fn parse(item: &RawValue) -> Result<Ask, Invalid> {
     let raw: RawAsk = serde_json::from_str(item.get()).map_err(|problem| Invalid {
         message: format!("the call cannot be read: {problem}"),
-        hint: "texts are to be JSON strings",
+        hint: "op is request, inquire, lock or unlock, and texts are JSON strings",
     })?;
-    Ask::new(raw, wants)
+    Ask::new(raw)
 }
 
 /// Runs one call for psql: an invalid one is an error.
-fn one(raw: RawAsk, wants: Wants) -> Outcome {
-    let ask = Ask::new(raw, wants).unwrap_or_else(|invalid| {
-        store::fail(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, invalid.message, invalid.hint)
-    });
-    let outcome = store::decide(|store| engine::run(store, vec![Ok(ask)])).pop().expect("one call, one outcome");
+fn one(raw: RawAsk) -> Outcome {
+    let ask = Ask::new(raw).unwrap_or_else(|invalid| invalid.raise());
+    let outcomes = store::decide(|store| engine::run(store, vec![Ok(ask)], Locks::Wait));
+    let outcome = outcomes.into_iter().next().expect("one call, one outcome");
     if outcome.outcome == "busy" {
         store::fail(
             PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE,
@@ -59,46 +47,53 @@ fn one(raw: RawAsk, wants: Wants) -> Outcome {
     outcome
 }
 
+fn said<'a>(fqdn: Option<&'a str>, uptime: Option<&'a str>) -> (&'a str, &'a str) {
+    let uptime = store::said(uptime, "uptime", "give how long the host is up, such as 36h or 2h31m");
+    (store::said(fqdn, "fqdn", WHO), uptime)
+}
+
 fn answer(answer: Option<Answer>) -> JsonB {
     JsonB(serde_json::to_value(answer).expect("an answer is plain data"))
 }
 
 #[pg_extern(volatile, parallel_unsafe, security_definer, schema = "goahead")]
 #[search_path(pg_catalog, pg_temp)]
-fn request_restarts(asks: &str) -> String {
-    set(asks, Wants::Restart)
-}
-
-#[pg_extern(volatile, parallel_unsafe, security_definer, schema = "goahead")]
-#[search_path(pg_catalog, pg_temp)]
-fn inquire_restarts(asks: &str) -> String {
-    set(asks, Wants::Reason)
-}
-
-#[pg_extern(volatile, parallel_unsafe, security_definer, schema = "goahead")]
-#[search_path(pg_catalog, pg_temp)]
-fn fleetlock(asks: &str) -> String {
-    set(asks, Wants::Lock)
+fn judge_restarts(calls: &str, locks: default!(&str, "'wait'")) -> String {
+    let locks = match locks {
+        "none" => Locks::None,
+        "free" => Locks::Free,
+        "wait" => Locks::Wait,
+        other => store::fail(
+            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            format!("locks is {other:?}"),
+            "it is none (touch no cluster), free (those that nobody holds) or wait",
+        ),
+    };
+    set(calls, locks)
 }
 
 #[pg_extern(volatile, parallel_unsafe, security_definer, schema = "goahead")]
 #[search_path(pg_catalog, pg_temp)]
 fn request_restart(
-    fqdn: &str,
-    uptime: &str,
+    fqdn: Option<&str>,
+    uptime: Option<&str>,
     request_id: default!(Option<&str>, "NULL"),
     reason: default!(Option<&str>, "NULL"),
 ) -> JsonB {
-    answer(one(wire::ask_of_sql(fqdn, uptime, request_id, reason), Wants::Restart).answer)
+    let (fqdn, uptime) = said(fqdn, uptime);
+    answer(one(wire::ask_of_sql(Wants::Restart, fqdn, uptime, request_id, reason)).answer)
 }
 
 #[pg_extern(volatile, parallel_unsafe, security_definer, schema = "goahead")]
 #[search_path(pg_catalog, pg_temp)]
-fn inquire_restart(fqdn: &str, uptime: &str, checks: default!(Option<JsonB>, "NULL")) -> JsonB {
-    let raw = wire::ask_of_sql(fqdn, uptime, None, None).with_checks(checks.map(|checks| checks.0)).unwrap_or_else(
-        |invalid| store::fail(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, invalid.message, invalid.hint),
-    );
-    let outcome = one(raw, Wants::Reason);
+fn inquire_restart(fqdn: Option<&str>, uptime: Option<&str>, checks: default!(Option<JsonB>, "NULL")) -> JsonB {
+    let (fqdn, uptime) = said(fqdn, uptime);
+    let raw = wire::ask_of_sql(Wants::Reason, fqdn, uptime, None, None)
+        .with_checks(checks.map(|checks| checks.0))
+        .unwrap_or_else(|invalid| {
+            store::fail(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, invalid.message, invalid.hint)
+        });
+    let outcome = one(raw);
     match outcome.checks {
         Some(checks) => JsonB(serde_json::json!({ "checks": checks })),
         None => answer(outcome.answer),
@@ -108,17 +103,15 @@ fn inquire_restart(fqdn: &str, uptime: &str, checks: default!(Option<JsonB>, "NU
 #[pg_extern(stable, parallel_unsafe, security_definer, schema = "goahead")]
 #[search_path(pg_catalog, pg_temp)]
 fn explain_restart(
-    fqdn: &str,
+    fqdn: Option<&str>,
     uptime: default!(Option<&str>, "NULL"),
 ) -> TableIterator<'static, (name!(condition, String), name!(passed, bool), name!(detail, String))> {
-    TableIterator::new(explain(fqdn, uptime))
+    TableIterator::new(explain(store::said(fqdn, "fqdn", WHO), uptime))
 }
 
 fn explain(fqdn: &str, uptime: Option<&str>) -> Vec<(String, bool, String)> {
-    let raw = wire::ask_of_sql(fqdn, uptime.unwrap_or("0s"), None, None);
-    let mut ask = Ask::new(raw, Wants::Restart).unwrap_or_else(|invalid| {
-        store::fail(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, invalid.message, invalid.hint)
-    });
+    let raw = wire::ask_of_sql(Wants::Restart, fqdn, uptime.unwrap_or("0s"), None, None);
+    let mut ask = Ask::new(raw).unwrap_or_else(|invalid| invalid.raise());
     store::read(|store| {
         let patterns = clusters::patterns(store);
         let mut world = World::new(clock::glimpsed(store));

@@ -65,7 +65,7 @@ fn finish(store: &mut Store<'_, '_>, id: i64, run: i32, runner: &str, report: &R
         CheckStep::Complete => {
             world.load_hosts(store, vec![open.holder.clone()]);
             let mut effects = Effects::default();
-            effects.complete(&mut world, cluster_id, &open);
+            effects.complete(&mut world, cluster_id, &open, None);
             jobs::end(store, id, report);
             effects.write(store, &world);
             "done"

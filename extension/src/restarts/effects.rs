@@ -2,9 +2,10 @@
 
 use super::wire::{Ask, Wants};
 use super::world::{HostRow, World};
+use super::writes::{self, Granted, Slots, Step};
 use crate::events::{self, Event};
 use crate::jobs::{self, Job};
-use crate::store::{self, Store};
+use crate::store::Store;
 use goahead_rules::restart::{self, Condition, Contact, Kind, Open};
 use serde_json::json;
 
@@ -29,33 +30,10 @@ pub fn may_write(host: &HostRow, ask: &Ask, current: i64) -> bool {
 /// Changes that are not yet in the tables. Those of hosts are in the world's rows.
 #[derive(Default)]
 pub struct Effects {
-    writes: Vec<Write>,
+    slots: Slots,
     jobs: Vec<Job>,
     events: Vec<Event>,
     forget_requests: Vec<String>,
-}
-
-/// A change of who holds a slot. In order: a slot that one call frees may be another's in the same batch.
-enum Write {
-    Grant(Box<Granted>),
-    Step(Step),
-}
-
-struct Granted {
-    cluster_id: i32,
-    cluster: String,
-    open: Open,
-    uptime: String,
-    reason: Option<String>,
-}
-
-/// A change of a restart that was granted before.
-struct Step {
-    id: i64,
-    rebooted: bool,
-    checking: bool,
-    completed: bool,
-    panics: i64,
 }
 
 impl Effects {
@@ -125,13 +103,13 @@ impl Effects {
             &open,
             json!({ "slot": slot, "uptime": ask.uptime_text, "reason": ask.reason }),
         );
-        self.writes.push(Write::Grant(Box::new(Granted {
+        self.slots.granted(Granted {
             cluster_id,
             cluster: cluster.name.clone(),
             open: open.clone(),
             uptime: ask.uptime_text.clone(),
             reason: ask.reason.clone(),
-        })));
+        });
         if kind == Kind::Goahead
             && let Some(host) = world.hosts.get_mut(&ask.holder)
         {
@@ -147,7 +125,7 @@ impl Effects {
         let fqdn = open.holder.clone();
         match contact {
             Contact::Nothing => return,
-            Contact::Complete => self.complete(world, cluster_id, open),
+            Contact::Complete => self.complete(world, cluster_id, open, None),
             Contact::Rebooted | Contact::RebootedStartChecks => {
                 let Some(cluster) = world.clusters.get_mut(&cluster_id) else { return };
                 let start = contact == Contact::RebootedStartChecks;
@@ -171,14 +149,18 @@ impl Effects {
         }
     }
 
-    /// A restart is complete: its slot is free, its completion actions are queued.
-    pub fn complete(&mut self, world: &mut World, cluster_id: i32, open: &Open) {
+    /// A restart is complete: its slot is free, its completion actions are queued. The note is an operator's.
+    pub fn complete(&mut self, world: &mut World, cluster_id: i32, open: &Open, note: Option<&str>) {
         let Some(cluster) = world.clusters.get_mut(&cluster_id) else { return };
         cluster.open.retain(|held| held.id != open.id);
         for command in &cluster.settings.reboot_completion_actions {
             self.jobs.push(Job::of(open, cluster_id, &cluster.name, "completion_action", command, &cluster.settings));
         }
-        self.event("completed", &cluster.name, open, json!({ "slot": open.slot }));
+        let mut detail = json!({ "slot": open.slot });
+        if let Some(note) = note {
+            detail["note"] = note.into();
+        }
+        self.event("completed", &cluster.name, open, detail);
         self.step(&Open { rebooted: true, ..open.clone() }, true);
         if open.kind == Kind::Goahead {
             self.forget_requests.push(open.holder.clone());
@@ -196,7 +178,7 @@ impl Effects {
             cluster.open.iter().find(|open| open.kind == Kind::FleetLock && open.holder == holder).cloned()
         });
         if let Some(open) = held {
-            self.complete(world, cluster_id, &open);
+            self.complete(world, cluster_id, &open, None);
         }
     }
 
@@ -235,13 +217,13 @@ impl Effects {
     }
 
     fn step(&mut self, open: &Open, completed: bool) {
-        self.writes.push(Write::Step(Step {
+        self.slots.step(Step {
             id: open.id,
             rebooted: open.rebooted,
             checking: open.checking,
             completed,
             panics: i64::from(open.panics),
-        }));
+        });
     }
 
     fn event(&mut self, kind: &'static str, cluster: &str, open: &Open, mut detail: serde_json::Value) {
@@ -251,124 +233,14 @@ impl Effects {
 
     /// Writes everything. What changes who holds a slot commits durably.
     pub fn write(self, store: &mut Store<'_, '_>, world: &World) {
-        if !self.writes.is_empty() {
+        if !self.slots.is_empty() {
             store.begin();
             store.durable();
         }
-        write_hosts(store, world);
-        for write in &self.writes {
-            match write {
-                Write::Grant(granted) => granted.write(store),
-                Write::Step(step) => step.write(store),
-            }
-        }
+        writes::hosts(store, world);
+        self.slots.write(store);
         jobs::queue(store, world.clock, &self.jobs);
         events::write(store, &self.events);
-        if !self.forget_requests.is_empty() {
-            for fqdn in &self.forget_requests {
-                store.lock(store::HOST_LOCK, store::host_key(fqdn));
-            }
-            store.run(
-                "UPDATE goahead._host SET request_id = NULL, request_epoch = NULL, request_us = NULL, request_at = NULL
-                  WHERE fqdn = ANY ($1) AND request_id IS NOT NULL",
-                &[self.forget_requests.into()],
-            );
-        }
+        writes::forget_requests(store, &self.forget_requests);
     }
-}
-
-impl Granted {
-    fn write(&self, store: &mut Store<'_, '_>) {
-        let open = &self.open;
-        store.run(
-            "INSERT INTO goahead._restart (id, cluster_id, cluster, kind, holder, slot, state, reason, uptime,
-                                           granted_at, granted_epoch, granted_us, granted_uptime, granted_boot_id)
-             VALUES ($1, $2, $3, $4, $5, $6, 'granted', $7, $8, pg_catalog.clock_timestamp(), $9, $10, $11, $12)",
-            &[
-                open.id.into(),
-                self.cluster_id.into(),
-                self.cluster.as_str().into(),
-                if open.kind == Kind::Goahead { "goahead" } else { "fleetlock" }.into(),
-                open.holder.as_str().into(),
-                open.slot.into(),
-                self.reason.as_deref().into(),
-                self.uptime.as_str().into(),
-                open.granted.epoch.into(),
-                open.granted.us.into(),
-                open.granted_uptime.into(),
-                open.granted_boot_id.as_deref().into(),
-            ],
-        );
-    }
-}
-
-impl Step {
-    fn write(&self, store: &mut Store<'_, '_>) {
-        store.run(
-            "UPDATE goahead._restart
-                SET state = CASE WHEN $4 THEN 'completed' WHEN $2 THEN 'rebooted' ELSE state END,
-                    rebooted_at = CASE WHEN $2 THEN coalesce(rebooted_at, pg_catalog.clock_timestamp()) ELSE rebooted_at END,
-                    checking = $3 AND NOT $4,
-                    ended_at = CASE WHEN $4 THEN pg_catalog.clock_timestamp() END,
-                    overdue_at = CASE WHEN $5 > 0 THEN coalesce(overdue_at, pg_catalog.clock_timestamp()) END,
-                    panics = $5
-              WHERE id = $1 AND ended_at IS NULL",
-            &[self.id.into(), self.rebooted.into(), self.checking.into(), self.completed.into(), self.panics.into()],
-        );
-        if self.completed {
-            jobs::drop_check(store, self.id);
-        }
-    }
-}
-
-/// Writes the rows of hosts that are to be written, in the order of their names so that two batches never
-/// wait for each other in a circle.
-fn write_hosts(store: &mut Store<'_, '_>, world: &World) {
-    let mut dirty: Vec<(&String, &HostRow)> =
-        world.hosts.iter().filter(|(_, host)| host.dirty && host.remembered.is_some()).collect();
-    if dirty.is_empty() {
-        return;
-    }
-    dirty.sort_unstable_by_key(|(fqdn, _)| *fqdn);
-    let column = |make: &dyn Fn(&HostRow) -> Option<i64>| dirty.iter().map(|(_, host)| make(host)).collect::<Vec<_>>();
-    let texts =
-        |make: &dyn Fn(&HostRow) -> Option<String>| dirty.iter().map(|(_, host)| make(host)).collect::<Vec<_>>();
-    let request = |host: &HostRow| host.facts.request.clone().filter(|_| host.new_request);
-    store.begin();
-    store.run(
-        "INSERT INTO goahead._host AS h (fqdn, cluster_id, patterns_version, first_seen, last_seen, uptime_us, boot_id,
-                                         request_id, request_epoch, request_us, request_at, last_restart, denial, denial_detail, denied_at)
-         SELECT n.fqdn, n.cluster_id, n.version, pg_catalog.clock_timestamp(), pg_catalog.clock_timestamp(), n.uptime, n.boot_id,
-                n.request_id, n.request_epoch, n.request_us,
-                CASE WHEN n.request_id IS NOT NULL THEN pg_catalog.clock_timestamp() END, n.last_restart, n.denial, n.detail,
-                CASE WHEN n.denial <> '' THEN pg_catalog.clock_timestamp() END
-           FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::bigint[],
-                                  $8::bigint[], $9::bigint[], $10::text[], $11::text[])
-                AS n (fqdn, cluster_id, version, uptime, boot_id, request_id, request_epoch, request_us, last_restart, denial, detail)
-         ON CONFLICT (fqdn) DO UPDATE
-            SET cluster_id = EXCLUDED.cluster_id, patterns_version = EXCLUDED.patterns_version,
-                last_seen = EXCLUDED.last_seen, uptime_us = EXCLUDED.uptime_us,
-                boot_id = coalesce(EXCLUDED.boot_id, h.boot_id),
-                request_id = coalesce(EXCLUDED.request_id, h.request_id),
-                request_epoch = coalesce(EXCLUDED.request_epoch, h.request_epoch),
-                request_us = coalesce(EXCLUDED.request_us, h.request_us),
-                request_at = coalesce(EXCLUDED.request_at, h.request_at),
-                last_restart = greatest(EXCLUDED.last_restart, h.last_restart),
-                denial = CASE WHEN EXCLUDED.denial IS NULL THEN h.denial ELSE nullif(EXCLUDED.denial, '') END,
-                denial_detail = CASE WHEN EXCLUDED.denial IS NULL THEN h.denial_detail ELSE nullif(EXCLUDED.denial_detail, '') END,
-                denied_at = coalesce(EXCLUDED.denied_at, h.denied_at)",
-        &[
-            dirty.iter().map(|(fqdn, _)| (*fqdn).clone()).collect::<Vec<_>>().into(),
-            column(&|host| host.remembered.map(|(id, _)| i64::from(id))).into(),
-            column(&|host| host.remembered.map(|(_, version)| version)).into(),
-            column(&|host| Some(host.uptime)).into(),
-            texts(&|host| host.boot_id.clone()).into(),
-            texts(&|host| request(host).map(|(id, _)| id)).into(),
-            column(&|host| request(host).map(|(_, at)| at.epoch)).into(),
-            column(&|host| request(host).map(|(_, at)| at.us)).into(),
-            column(&|host| host.facts.last_restart).into(),
-            texts(&|host| host.new_denial.clone().map(|(condition, _)| condition)).into(),
-            texts(&|host| host.new_denial.clone().map(|(_, detail)| detail)).into(),
-        ],
-    );
 }

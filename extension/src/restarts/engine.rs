@@ -2,14 +2,15 @@
 //!
 //! First the facts are read without any lock, and the rules say which calls would change who holds a slot.
 //! Only then the clusters of those are locked (in order of their ids), their facts read again, and every
-//! call judged for good. A set of one waits for its locks; of a larger set, calls whose cluster is busy come
-//! back as `busy`, so that one transaction that was left open stalls only its own cluster.
+//! call judged for good. Who does not wait for locks gets calls whose cluster is busy back as `busy`, so that
+//! one transaction that was left open stalls only its own cluster.
 
 use super::clusters::{self, Patterns};
 use super::effects::{self, Effects};
-use super::wire::{self, Answer, Ask, Check, Invalid, Outcome, Wants};
+use super::wire::{self, Answer, Ask, Check, Outcome, Wants};
 use super::world::World;
 use crate::clock;
+use crate::sets::Invalid;
 use crate::store::{self, Store};
 use goahead_rules::command::{self, Names};
 use goahead_rules::pattern::Match;
@@ -17,25 +18,38 @@ use goahead_rules::restart::{self, Contact, Inquiry, Open, Verdict};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-/// How often a set of one starts over because what it locked was not what it needed.
+/// How often a batch that waits starts over because what it locked was not what it needed.
 const ATTEMPTS: usize = 5;
 
+/// Which locks a batch takes. What it would need another for comes back as `busy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Locks {
+    /// Those of hosts that are free, none of clusters: nothing changes who holds a slot.
+    None,
+    /// Those that are free.
+    Free,
+    /// All that it needs; only such a batch asks blockers, which may take their time.
+    Wait,
+}
+
 /// Judges calls; the answers are in their order.
-pub fn run(store: &mut Store<'_, '_>, asks: Vec<Result<Ask, Invalid>>) -> Vec<Outcome> {
-    let single = asks.len() == 1;
+pub fn run(store: &mut Store<'_, '_>, asks: Vec<Result<Ask, Invalid>>, locks: Locks) -> Vec<Outcome> {
     let mut locked = BTreeSet::new();
     for attempt in 1.. {
         let mut batch = Batch::read(store, &asks);
-        let wanted: BTreeSet<i32> = batch.wanted_locks(&asks).difference(&locked).copied().collect();
-        if !wanted.is_empty() {
-            locked.extend(batch.lock(store, &wanted, single));
-            batch = Batch::read(store, &asks);
+        if locks != Locks::None {
+            let wanted: BTreeSet<i32> = batch.wanted_locks(&asks).difference(&locked).copied().collect();
+            let taken = batch.lock(store, &wanted, locks);
+            if !taken.is_empty() {
+                locked.extend(taken);
+                batch = Batch::read(store, &asks);
+            }
         }
         batch.locked = locked.clone();
-        batch.lock_hosts(store, &asks, single);
+        batch.lock_hosts(store, &asks, locks);
         batch.read_open(store, &asks);
-        let outcomes = batch.judge(store, &asks, single);
-        if attempt < ATTEMPTS && single && outcomes.iter().any(|outcome| outcome.outcome == "busy") {
+        let outcomes = batch.judge(store, &asks, locks);
+        if attempt < ATTEMPTS && locks == Locks::Wait && outcomes.iter().any(|outcome| outcome.outcome == "busy") {
             continue;
         }
         batch.effects.write(store, &batch.world);
@@ -154,12 +168,11 @@ impl Batch {
         ids
     }
 
-    fn lock(&self, store: &mut Store<'_, '_>, wanted: &BTreeSet<i32>, wait: bool) -> Vec<i32> {
-        store.begin();
+    fn lock(&self, store: &mut Store<'_, '_>, wanted: &BTreeSet<i32>, locks: Locks) -> Vec<i32> {
         let mut locked = Vec::new();
         for id in wanted {
             let foldable = self.world.clusters.get(id).is_none_or(|cluster| cluster.settings.blocker.is_none());
-            if wait {
+            if locks == Locks::Wait {
                 store.lock(store::CLUSTER_LOCK, *id);
                 locked.push(*id);
             } else if foldable && store.try_lock(store::CLUSTER_LOCK, *id) {
@@ -169,17 +182,16 @@ impl Batch {
         locked
     }
 
-    /// Locks the hosts whose rows the calls may write; a set passes over those that another transaction holds.
-    fn lock_hosts(&mut self, store: &mut Store<'_, '_>, asks: &[Result<Ask, Invalid>], wait: bool) {
+    /// Locks the hosts whose rows the calls may write, in the order of their keys.
+    fn lock_hosts(&mut self, store: &mut Store<'_, '_>, asks: &[Result<Ask, Invalid>], locks: Locks) {
         let mut wanted = BTreeSet::new();
         for ask in asks.iter().flatten() {
             if !self.places_nowhere(ask) && self.may_write(ask) {
-                wanted.insert(ask.holder.clone());
+                wanted.insert((store::name_key(&ask.holder), ask.holder.clone()));
             }
         }
-        for name in wanted {
-            let key = store::host_key(&name);
-            if wait {
+        for (key, name) in wanted {
+            if locks == Locks::Wait {
                 store.lock(store::HOST_LOCK, key);
             } else if !store.try_lock(store::HOST_LOCK, key) {
                 continue;
@@ -203,21 +215,21 @@ impl Batch {
         restart::on_contact(open, ask.uptime, ask.boot_id.as_deref(), &cluster.settings, self.world.clock)
     }
 
-    fn judge(&mut self, store: &mut Store<'_, '_>, asks: &[Result<Ask, Invalid>], single: bool) -> Vec<Outcome> {
+    fn judge(&mut self, store: &mut Store<'_, '_>, asks: &[Result<Ask, Invalid>], locks: Locks) -> Vec<Outcome> {
         for id in self.locked.clone() {
             self.effects.deadlines(&mut self.world, id);
         }
         asks.iter()
             .map(|ask| match ask {
                 Err(invalid) => Outcome::from(invalid.clone()),
-                Ok(ask) => self.judge_one(store, ask, single),
+                Ok(ask) => self.judge_one(store, ask, locks),
             })
             .collect()
     }
 
-    fn judge_one(&mut self, store: &mut Store<'_, '_>, ask: &Ask, single: bool) -> Outcome {
+    fn judge_one(&mut self, store: &mut Store<'_, '_>, ask: &Ask, locks: Locks) -> Outcome {
         if matches!(ask.wants, Wants::Lock | Wants::Unlock) {
-            return self.fleetlock(store, ask, single);
+            return self.fleetlock(store, ask, locks);
         }
         if !self.places_nowhere(ask) && self.may_write(ask) && !self.locked_hosts.contains(&ask.holder) {
             return match self.place(ask) {
@@ -254,7 +266,7 @@ impl Batch {
         self.effects.seen(&mut self.world, id, self.patterns.version, ask);
         match ask.wants {
             Wants::Reason => self.inquiry(id, ask),
-            _ => self.request(store, id, ask, single),
+            _ => self.request(store, id, ask, locks),
         }
     }
 
@@ -269,7 +281,7 @@ impl Batch {
         Outcome { answer: Some(Answer::unknown(ask, message)), ..Outcome::new("unknown") }
     }
 
-    fn request(&mut self, store: &mut Store<'_, '_>, id: i32, ask: &Ask, single: bool) -> Outcome {
+    fn request(&mut self, store: &mut Store<'_, '_>, id: i32, ask: &Ask, locks: Locks) -> Outcome {
         let mut blocked = None;
         loop {
             let verdict = {
@@ -284,7 +296,7 @@ impl Batch {
                 Answer::new(ask, &name, message.to_owned()).ask_again(ask, request_id)
             };
             return match verdict {
-                Verdict::AskBlocker if !single => Outcome { condition: Some("blocker"), ..self.busy(id) },
+                Verdict::AskBlocker if locks != Locks::Wait => Outcome { condition: Some("blocker"), ..self.busy(id) },
                 Verdict::AskBlocker if !self.locked.contains(&id) => self.busy(id),
                 Verdict::AskBlocker => {
                     blocked = Some(ask_blocker(store, &self.world, id, &ask.holder));
@@ -357,7 +369,7 @@ impl Batch {
         }
     }
 
-    fn fleetlock(&mut self, store: &mut Store<'_, '_>, ask: &Ask, single: bool) -> Outcome {
+    fn fleetlock(&mut self, store: &mut Store<'_, '_>, ask: &Ask, locks: Locks) -> Outcome {
         let Place::Cluster(id) = self.place(ask) else { return Outcome::new("unknown_group") };
         let Some(name) = self.world.clusters.get(&id).map(|cluster| cluster.name.clone()) else {
             return Outcome::new("unknown_group");
@@ -374,7 +386,7 @@ impl Batch {
         loop {
             let verdict = restart::lock(&self.world.clusters[&id].facts(), &rules_ask(ask, &blocked), self.world.clock);
             return match verdict {
-                Verdict::AskBlocker if !single => Outcome { condition: Some("blocker"), ..self.busy(id) },
+                Verdict::AskBlocker if locks != Locks::Wait => Outcome { condition: Some("blocker"), ..self.busy(id) },
                 Verdict::AskBlocker => {
                     blocked = Some(ask_blocker(store, &self.world, id, &ask.holder));
                     continue;

@@ -10,3 +10,6 @@ mod rollouts;
 mod sweep;
 mod wire;
 mod world;
+mod writes;
+
+pub use sweep::{deadlines, housekeeping};

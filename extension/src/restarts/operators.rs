@@ -1,4 +1,4 @@
-//! What operators do by hand: end a restart, freeze and thaw a cluster, name FleetLock ids.
+//! What operators do by hand: end a restart, freeze and thaw a cluster, forget a host, name FleetLock ids.
 
 use super::clusters;
 use super::effects::Effects;
@@ -66,7 +66,7 @@ fn end(name: Option<&str>, note: Option<&str>, cluster: Option<&str>, state: &'s
             if let Some(open) = open {
                 world.load_hosts(store, vec![holder]);
                 let mut effects = Effects::default();
-                effects.complete(&mut world, cluster_id, &open);
+                effects.complete(&mut world, cluster_id, &open, Some(note));
                 effects.write(store, &world);
             }
         } else {
@@ -74,7 +74,7 @@ fn end(name: Option<&str>, note: Option<&str>, cluster: Option<&str>, state: &'s
                 "UPDATE goahead._restart SET state = $2, ended_at = pg_catalog.clock_timestamp(), checking = false WHERE id = $1",
                 &[id.into(), state.into()],
             );
-            jobs::drop_check(store, id);
+            jobs::drop_checks(store, &[id]);
             store.run(
                 "UPDATE goahead._host SET request_id = NULL, request_epoch = NULL, request_us = NULL, request_at = NULL WHERE fqdn = $1",
                 &[holder.as_str().into()],
@@ -169,7 +169,50 @@ fn thaw(cluster: Option<&str>) {
 
 #[pg_extern(volatile, parallel_unsafe, security_definer, schema = "goahead")]
 #[search_path(pg_catalog, pg_temp)]
-fn name_fleetlock_id(id: &str, fqdn: &str) {
+fn forget_host(fqdn: Option<&str>) -> bool {
+    let name = store::said(fqdn, "the host", "give the host's fully qualified domain name");
+    let name = match Fqdn::parse(name) {
+        Ok(fqdn) => fqdn.as_str().to_owned(),
+        Err(problem) => store::fail(
+            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            format!("fqdn is not a host name: {problem}"),
+            "give the host's fully qualified domain name",
+        ),
+    };
+    store::decide(|store| {
+        store.lock(store::HOST_LOCK, store::name_key(&name));
+        let held = store.first(
+            "SELECT cluster FROM goahead._restart WHERE holder = $1 AND kind = 'goahead' AND ended_at IS NULL",
+            &[name.as_str().into()],
+            |row| row.get::<String>(1),
+        );
+        if let Some(cluster) = held {
+            store::fail(
+                PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                format!("{name} holds a go-ahead of cluster {cluster}"),
+                "end it first, with goahead.fail_restart(fqdn, note)",
+            );
+        }
+        let cluster = store.first(
+            "DELETE FROM goahead._host h USING goahead._cluster c WHERE h.fqdn = $1 AND c.id = h.cluster_id RETURNING c.name",
+            &[name.as_str().into()],
+            |row| row.get::<String>(1),
+        );
+        let unknown = store.run("DELETE FROM goahead._unknown_host WHERE name = $1", &[name.as_str().into()]);
+        if cluster.is_none() && unknown == 0 {
+            return false;
+        }
+        let event = Event { kind: "host_forgotten", cluster, subject: Some(name), detail: json!({}) };
+        events::write(store, &[event]);
+        true
+    })
+}
+
+#[pg_extern(volatile, parallel_unsafe, security_definer, schema = "goahead")]
+#[search_path(pg_catalog, pg_temp)]
+fn name_fleetlock_id(id: Option<&str>, fqdn: Option<&str>) {
+    let id = store::said(id, "the id", "give the id that the FleetLock client sends");
+    let fqdn = store::said(fqdn, "the host", "give the host's fully qualified domain name");
     let (id, fqdn) = match (HolderId::parse(id), Fqdn::parse(fqdn)) {
         (Ok(id), Ok(fqdn)) => (id.as_str().to_owned(), fqdn.as_str().to_owned()),
         (Err(problem), _) | (_, Err(problem)) => store::fail(

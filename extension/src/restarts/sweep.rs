@@ -2,31 +2,18 @@
 
 use super::effects::Effects;
 use super::world::World;
-use crate::clock;
 use crate::events::{self, Event};
 use crate::store::{self, Store};
 use goahead_rules::lease::Clock;
-use pgrx::JsonB;
-use pgrx::prelude::*;
 use serde_json::json;
 
 /// Names of unknown hosts that are kept.
 const UNKNOWN: i64 = 10_000;
-
-#[pg_extern(volatile, parallel_unsafe, security_definer, schema = "goahead")]
-#[search_path(pg_catalog, pg_temp)]
-fn sweep() -> JsonB {
-    store::decide(|store| {
-        // Notes a new epoch in a transaction that is short, before one that somebody left open has to.
-        let clock = clock::settled(store);
-        let clusters = deadlines(store, clock);
-        let trimmed = housekeeping(store);
-        JsonB(json!({ "clusters": clusters, "trimmed": trimmed, "next_ms": 1_000 }))
-    })
-}
+/// Restarts that one round drops at most.
+const TRIMMED: i64 = 10_000;
 
 /// Judges the deadlines of every cluster with restarts in force; one that is busy is judged by whoever holds it.
-fn deadlines(store: &mut Store<'_, '_>, clock: Clock) -> usize {
+pub fn deadlines(store: &mut Store<'_, '_>, clock: Clock) -> usize {
     let running = store.rows(
         "SELECT DISTINCT cluster_id FROM goahead._restart WHERE ended_at IS NULL ORDER BY cluster_id",
         &[],
@@ -64,20 +51,8 @@ fn deadlines(store: &mut Store<'_, '_>, clock: Clock) -> usize {
     locked.len()
 }
 
-/// Once a minute, by one sweep at a time: counts, ended rollouts, retention.
-fn housekeeping(store: &mut Store<'_, '_>) -> usize {
-    let due = store.first(
-        "SELECT true FROM goahead._housekeeping WHERE at > pg_catalog.clock_timestamp() - interval '60 s'",
-        &[],
-        |_| (),
-    );
-    if due.is_some() || !store.try_lock(store::SINGLE_LOCK, store::SWEEP) {
-        return 0;
-    }
-    store.run(
-        "INSERT INTO goahead._housekeeping (at) VALUES (pg_catalog.clock_timestamp()) ON CONFLICT (singleton) DO UPDATE SET at = EXCLUDED.at",
-        &[],
-    );
+/// Counts, ended rollouts, retention. Gives how many rows were dropped.
+pub fn housekeeping(store: &mut Store<'_, '_>) -> usize {
     store.run(
         "UPDATE goahead._cluster c SET known_hosts = n.hosts
            FROM (SELECT k.id, count(h.fqdn)::int AS hosts FROM goahead._cluster k LEFT JOIN goahead._host h ON h.cluster_id = k.id GROUP BY k.id) n
@@ -96,6 +71,15 @@ fn housekeeping(store: &mut Store<'_, '_>) -> usize {
         "DELETE FROM goahead._job WHERE state IN ('done', 'failed', 'dropped') AND finished_at < pg_catalog.clock_timestamp() - pg_catalog.make_interval(mins => $1)
             AND NOT EXISTS (SELECT FROM goahead._restart r WHERE r.id = restart_id AND r.ended_at IS NULL)",
         &[crate::config::job_retention().into()],
+    );
+    // The newest of a cluster tells when it granted last.
+    trimmed += store.run(
+        "DELETE FROM goahead._restart WHERE id IN (
+             SELECT r.id FROM goahead._restart r
+              WHERE r.ended_at < pg_catalog.clock_timestamp() - pg_catalog.make_interval(mins => $1)
+                AND r.id < (SELECT max(n.id) FROM goahead._restart n WHERE n.cluster_id = r.cluster_id)
+              LIMIT $2)",
+        &[crate::config::restart_retention().into(), TRIMMED.into()],
     );
     let ended = store.rows(
         "UPDATE goahead._rollout SET ended_at = pg_catalog.clock_timestamp(), outcome = 'done'

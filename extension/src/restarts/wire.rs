@@ -1,5 +1,6 @@
 //! What the set forms take and give: one JSON object per call of a host.
 
+use crate::sets::Invalid;
 use crate::store::{self, Store};
 use goahead_rules::duration::{self, GoDuration};
 use goahead_rules::hostname::{Fqdn, GroupName, HolderId};
@@ -18,8 +19,7 @@ pub struct RawAsk {
     reason: Option<String>,
     boot_id: Option<String>,
     checks: Option<Vec<RawChecked>>,
-    #[serde(default)]
-    op: String,
+    op: Wants,
     #[serde(default)]
     group: String,
     #[serde(default)]
@@ -34,15 +34,19 @@ struct RawChecked {
 }
 
 /// What is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub enum Wants {
     /// May I restart?
+    #[serde(rename = "request")]
     Restart,
     /// Should I restart?
+    #[serde(rename = "inquire")]
     Reason,
     /// FleetLock's RecursiveLock.
+    #[serde(rename = "lock")]
     Lock,
     /// FleetLock's UnlockIfHeld.
+    #[serde(rename = "unlock")]
     Unlock,
 }
 
@@ -74,15 +78,6 @@ pub struct Ask {
     pub ask_again_in: u8,
 }
 
-/// Why a call cannot be judged.
-#[derive(Clone)]
-pub struct Invalid {
-    /// What is wrong.
-    pub message: String,
-    /// How to mend it.
-    pub hint: &'static str,
-}
-
 fn invalid(message: impl Into<String>, hint: &'static str) -> Invalid {
     Invalid { message: message.into(), hint }
 }
@@ -92,8 +87,9 @@ const REASON: usize = 1_000;
 
 impl Ask {
     /// Validates a call. Nothing of an invalid one reaches a table.
-    pub fn new(raw: RawAsk, wants: Wants) -> Result<Self, Invalid> {
-        let (wants, holder) = match wants {
+    pub fn new(raw: RawAsk) -> Result<Self, Invalid> {
+        let wants = raw.op;
+        let holder = match wants {
             Wants::Restart | Wants::Reason => {
                 let fqdn = Fqdn::parse(&raw.fqdn).map_err(|problem| {
                     invalid(
@@ -101,7 +97,7 @@ impl Ask {
                         "send the host's fully qualified domain name",
                     )
                 })?;
-                (wants, fqdn.as_str().to_owned())
+                fqdn.as_str().to_owned()
             }
             Wants::Lock | Wants::Unlock => {
                 let id = HolderId::parse(&raw.id).map_err(|problem| {
@@ -109,12 +105,7 @@ impl Ask {
                 })?;
                 GroupName::parse(&raw.group)
                     .map_err(|problem| invalid(format!("group: {problem}"), "send the name of a cluster"))?;
-                let wants = match raw.op.as_str() {
-                    "lock" => Wants::Lock,
-                    "unlock" => Wants::Unlock,
-                    other => return Err(invalid(format!("op is {other:?}"), "op is lock or unlock")),
-                };
-                (wants, id.as_str().to_owned())
+                id.as_str().to_owned()
             }
         };
         let uptime = match wants {
@@ -162,15 +153,15 @@ impl Ask {
 }
 
 /// A call that SQL made directly.
-pub fn ask_of_sql(fqdn: &str, uptime: &str, request_id: Option<&str>, reason: Option<&str>) -> RawAsk {
+pub fn ask_of_sql(op: Wants, fqdn: &str, uptime: &str, request_id: Option<&str>, reason: Option<&str>) -> RawAsk {
     RawAsk {
+        op,
         fqdn: fqdn.to_owned(),
         uptime: uptime.to_owned(),
         request_id: request_id.map(str::to_owned),
         reason: reason.map(str::to_owned),
         boot_id: None,
         checks: None,
-        op: String::new(),
         group: String::new(),
         id: String::new(),
     }
@@ -328,7 +319,7 @@ pub fn remember_unknown(store: &mut Store<'_, '_>, names: Vec<(String, Option<St
     }
     // A name that another transaction is about to write is in the list already.
     let (names, blacklists): (Vec<String>, Vec<Option<String>>) =
-        names.into_iter().filter(|(name, _)| store.try_lock(store::HOST_LOCK, store::host_key(name))).unzip();
+        names.into_iter().filter(|(name, _)| store.try_lock(store::HOST_LOCK, store::name_key(name))).unzip();
     store.run(
         "INSERT INTO goahead._unknown_host AS u (name, blacklist)
          SELECT DISTINCT ON (n.name) n.name, n.blacklist FROM unnest($1, $2) AS n (name, blacklist) ORDER BY n.name
