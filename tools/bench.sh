@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Measures the release build and writes tests/bench/RESULTS.md: bench.sh [--quick]
+# Measures the release build and writes tests/bench/RESULTS.md: bench.sh [--quick], or one kind of work:
+# bench.sh --only inquiry|firstcontact|repeat|restart
 . "$(dirname "$0")/env.sh"
 need_postgres
 
@@ -8,7 +9,10 @@ trap 'rm -rf "$stage"' EXIT
 chmod 755 "$stage"
 tools/private-postgres.sh "$stage"
 
-say "Measuring; this takes about ten minutes"
+case ${1:-} in
+--only) ;;
+*) say "Measuring; this takes about ten minutes"; set -- "$@" tests/bench/RESULTS.md ;;
+esac
 # The databases lie where TMPDIR says: a real disk, since durable writes are measured.
 TMPDIR=$stage GOAHEAD_PG_BIN=$stage$PG_BIN GOAHEAD_BIN=$PWD/target/release/goahead \
-    cargo run --release -q -p goahead-tests --bin bench -- "$@" tests/bench/RESULTS.md
+    cargo run --release -q -p goahead-tests --bin bench -- "$@"

@@ -82,7 +82,7 @@ impl Metrics {
             ),
             fold_busy: counter(
                 "goahead_fold_busy_total",
-                "Items sent again one by one because another transaction held their group.",
+                "Items asked again because another transaction held their group, or a blocker was to be asked.",
                 &["kind"],
             ),
             pool: gauge("goahead_pool_connections", "Connections for administration, by state.", &["state"]),
@@ -123,12 +123,12 @@ mod tests {
     fn what_was_counted_is_rendered() {
         let metrics = Metrics::new();
         metrics.outcomes.with_label_values(&["request", "denied", "limit"]).inc();
-        metrics.fold_batch.with_label_values(&["request"]).observe(17.0);
+        metrics.fold_batch.with_label_values(&["contact"]).observe(17.0);
         let text = metrics.render();
         assert!(
             text.contains("goahead_restart_outcomes_total{condition=\"limit\",kind=\"request\",outcome=\"denied\"} 1"),
             "{text}"
         );
-        assert!(text.contains("goahead_fold_batch_size_bucket{kind=\"request\",le=\"32\"} 1"), "{text}");
+        assert!(text.contains("goahead_fold_batch_size_bucket{kind=\"contact\",le=\"32\"} 1"), "{text}");
     }
 }

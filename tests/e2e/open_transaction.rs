@@ -40,6 +40,17 @@ fn a_go_ahead_left_uncommitted_stalls_only_its_own_cluster() {
             let http = &service.http;
             scope.spawn(move || told_to_come_again(|| http.post(REQUEST, &fleet::ask(fqdn, "100h", id.as_deref()))));
         }
+        let flatcar = service.http.header("fleet-lock-protocol", "true");
+        let ask = json!({ "client_params": { "group": "db", "id": "a" } });
+        scope.spawn(move || {
+            let reply = flatcar.post("/v1/pre-reboot", &ask);
+            assert_eq!(
+                (reply.status, reply.json()["kind"].as_str()),
+                (503, Some("failed_lock_busy")),
+                "{}",
+                reply.body
+            );
+        });
         others_go_on(&service.http);
     });
     transaction.commit().expect("commit");

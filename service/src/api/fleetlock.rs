@@ -17,7 +17,7 @@ use utoipa_axum::routes;
 
 use super::error::Refusal;
 use super::{App, Shared, auth, payload};
-use crate::db::{Kind, Outcome};
+use crate::db::{DbError, Kind, Outcome};
 
 /// Takes the slot (RecursiveLock); also the route's label in metrics.
 pub const PRE_REBOOT: &str = "/v1/pre-reboot";
@@ -150,7 +150,7 @@ async fn judge(app: &App, route: &'static str, request: Request) -> Result<(), F
     auth::check_name(&caller, &params.id, &app.state.options)?;
     let op = if route == PRE_REBOOT { "lock" } else { "unlock" };
     let item = serde_json::json!({ "op": op, "group": params.group, "id": params.id });
-    let outcome = app.state.db.fleetlock(item.to_string()).await.map_err(Refusal::from)?;
+    let outcome = app.state.db.decide(item.to_string()).await.map_err(unanswered)?;
     app.count(op, &outcome);
     settle(outcome)
 }
@@ -185,6 +185,14 @@ fn bad_identity(value: impl Into<String>) -> Failure {
     Failure::new("invalid_client_identity", StatusCode::BAD_REQUEST, value)
 }
 
+/// Why there is no outcome.
+fn unanswered(error: DbError) -> Failure {
+    match error.code() {
+        Some("55P03") => Failure { kind: "failed_lock_busy", refusal: Refusal::busy() },
+        _ => Refusal::from(error).into(),
+    }
+}
+
 fn settle(outcome: Outcome) -> Result<(), Failure> {
     let text = |otherwise: &str| outcome.message.clone().unwrap_or_else(|| otherwise.to_owned());
     Err(match outcome.kind {
@@ -201,7 +209,6 @@ fn settle(outcome: Outcome) -> Result<(), Failure> {
             failure.refusal.hint = outcome.hint;
             failure
         }
-        Kind::Busy => Failure { kind: "failed_lock_busy", refusal: Refusal::busy() },
         kind => Refusal::internal(format_args!("outcome {} of a FleetLock call", kind.as_str())).into(),
     })
 }
@@ -248,7 +255,6 @@ mod tests {
         assert_eq!(outcome(r#"{"outcome":"denied","condition":"moon"}"#), (Some("failed_lock"), 409));
         assert_eq!(outcome(r#"{"outcome":"unknown_group"}"#), (Some("unknown_group"), 400));
         assert_eq!(outcome(r#"{"outcome":"invalid","message":"x"}"#), (Some("invalid_client_identity"), 400));
-        assert_eq!(outcome(r#"{"outcome":"busy"}"#), (Some("failed_lock_busy"), 503));
         assert_eq!(outcome(r#"{"outcome":"yes"}"#), (Some("internal_error"), 500));
     }
 

@@ -185,19 +185,21 @@ fn wants_html(headers: &HeaderMap) -> bool {
 
 async fn ask(app: &App, request: Request) -> Result<Box<RawValue>, Refusal> {
     let ask = receive(app, request).await?;
-    let outcome = app.state.db.request(item(&ask, None)?).await?;
+    let item = item("request", &ask, None)?;
+    let first = ask.request_id.is_empty();
+    let outcome = if first { app.state.db.contact(item).await? } else { app.state.db.decide(item).await? };
     app.count("request", &outcome);
     settle(outcome)
 }
 
 async fn inquiry(app: &App, request: Request) -> Result<Box<RawValue>, Refusal> {
     let ask = receive(app, request).await?;
-    let mut outcome = app.state.db.inquire(item(&ask, None)?).await?;
+    let mut outcome = app.state.db.inquire(item("inquire", &ask, None)?).await?;
     if outcome.kind == Kind::Checks {
         let wanted = outcome.checks.as_deref().map_or("[]", RawValue::get);
         let wanted: Vec<CheckSpec> = serde_json::from_str(wanted).map_err(Refusal::internal)?;
         let results = app.state.checks.run(wanted).await;
-        outcome = app.state.db.inquire(item(&ask, Some(&results))?).await?;
+        outcome = app.state.db.inquire(item("inquire", &ask, Some(&results))?).await?;
     }
     app.count("inquiry", &outcome);
     settle(outcome)
@@ -222,16 +224,17 @@ async fn receive(app: &App, request: Request) -> Result<Ask, Refusal> {
     Ok(ask)
 }
 
-/// One item for the set forms.
-fn item(ask: &Ask, checks: Option<&[CheckResult]>) -> Result<String, Refusal> {
+/// One item for the set form.
+fn item(op: &str, ask: &Ask, checks: Option<&[CheckResult]>) -> Result<String, Refusal> {
     #[derive(Serialize)]
     struct Item<'a> {
+        op: &'a str,
         #[serde(flatten)]
         ask: &'a Ask,
         #[serde(skip_serializing_if = "Option::is_none")]
         checks: Option<&'a [CheckResult]>,
     }
-    serde_json::to_string(&Item { ask, checks }).map_err(Refusal::internal)
+    serde_json::to_string(&Item { op, ask, checks }).map_err(Refusal::internal)
 }
 
 fn settle(outcome: Outcome) -> Result<Box<RawValue>, Refusal> {
@@ -279,6 +282,9 @@ mod tests {
     #[test]
     fn items_carry_only_what_was_sent() {
         let ask = Ask::parse(br#"{"fqdn":"a","uptime":"1h","restart_reason":"kernel"}"#).expect("a payload");
-        assert_eq!(item(&ask, None).ok().as_deref(), Some(r#"{"fqdn":"a","uptime":"1h","reason":"kernel"}"#));
+        assert_eq!(
+            item("request", &ask, None).ok().as_deref(),
+            Some(r#"{"op":"request","fqdn":"a","uptime":"1h","reason":"kernel"}"#)
+        );
     }
 }

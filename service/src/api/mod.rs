@@ -28,6 +28,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 pub use auth::CertRole;
 
+use self::payload::Rest;
 use crate::checks::Checks;
 use crate::db::{Database, Outcome};
 use crate::metrics::Metrics;
@@ -89,6 +90,7 @@ pub fn router(state: State) -> axum::Router {
     let (routes, document) = openapi::document()
         .merge(goahead::router())
         .merge(fleetlock::router())
+        .merge(native::locks())
         .merge(openapi::with_credentials(native::router()))
         .split_for_parts();
     let document: Arc<str> = openapi::render(document).into();
@@ -126,7 +128,10 @@ async fn measure(
     next: Next,
 ) -> Response {
     let started = Instant::now();
-    let response = next.run(request).await;
+    let (parts, body) = request.into_parts();
+    let (body, rest) = Rest::of(body);
+    let response = next.run(Request::from_parts(parts, body)).await;
+    rest.discard().await;
     let named = response.extensions().get::<Route>().map(|route| route.0);
     let route = matched.as_ref().map(MatchedPath::as_str).or(named).unwrap_or("other");
     let metrics = &app.state.metrics;

@@ -27,6 +27,7 @@ use super::Shared;
         (name = "hosts", description = "What is known of hosts"),
         (name = "restarts", description = "Restarts and their history"),
         (name = "rollouts", description = "Restarts of whole clusters"),
+        (name = "locks", description = "Locks with a queue, fencing tokens and leases; asking needs no credentials unless --require-auth"),
         (name = "events", description = "What happened"),
     ),
 )]

@@ -1,11 +1,15 @@
 //! Request bodies: bounded, and read the way the original's JSON decoder reads them.
 
 use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes, HttpBody};
 use axum::http::StatusCode;
 use futures_util::StreamExt;
+use hyper::body::{Frame, SizeHint};
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
@@ -14,9 +18,9 @@ use super::error::Refusal;
 /// The longest body that is read, in bytes.
 pub const LIMIT: usize = 64 * 1024;
 
-/// How much of a longer body is read and thrown away: a client that is still sending when the connection closes sees a
-/// broken pipe and not the answer.
-const DISCARDED: usize = 4 * 1024 * 1024;
+/// How much of a body that nobody wants is read and thrown away, and for how long: a client that is still sending when
+/// it is answered sees a broken pipe or a reset stream instead of the answer.
+const DISCARDED: (usize, Duration) = (4 * 1024 * 1024, Duration::from_secs(2));
 
 /// How long a caller may take to send its body.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -30,19 +34,66 @@ pub async fn read(body: Body) -> Result<Vec<u8>, Refusal> {
 
 async fn collect(body: Body) -> Result<Vec<u8>, Refusal> {
     let mut whole = Vec::new();
-    let mut length = 0;
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|_| Refusal::bad_request("The request body ended early"))?;
-        length += chunk.len();
-        if length > DISCARDED {
-            break;
+        if whole.len() + chunk.len() > LIMIT {
+            return Err(too_large());
         }
-        if length <= LIMIT {
-            whole.extend_from_slice(&chunk);
-        }
+        whole.extend_from_slice(&chunk);
     }
-    if length > LIMIT { Err(too_large()) } else { Ok(whole) }
+    Ok(whole)
+}
+
+/// A body that outlives its reader: what the handler leaves of it can be thrown away before the answer is sent.
+#[derive(Clone)]
+pub struct Rest(Arc<Mutex<Body>>);
+
+impl Rest {
+    /// Splits a body into one for the handler and what that will leave.
+    pub fn of(body: Body) -> (Body, Self) {
+        let rest = Self(Arc::new(Mutex::new(body)));
+        (Body::new(rest.clone()), rest)
+    }
+
+    /// Reads and drops what is left, within bounds.
+    pub async fn discard(self) {
+        if self.is_end_stream() {
+            return;
+        }
+        let discard = async {
+            let mut length = 0;
+            let mut chunks = Body::new(self).into_data_stream();
+            while let Some(Ok(chunk)) = chunks.next().await {
+                length += chunk.len();
+                if length > DISCARDED.0 {
+                    break;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(DISCARDED.1, discard).await;
+    }
+
+    fn body(&self) -> MutexGuard<'_, Body> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl HttpBody for Rest {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut *self.body()).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body().is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body().size_hint()
+    }
 }
 
 fn too_large() -> Refusal {
@@ -172,6 +223,24 @@ mod tests {
     #[test]
     fn bytes_that_are_not_utf8_become_replacement_characters() {
         assert_eq!(Ask::parse(b"{\"fqdn\":\"a\xff\",\"uptime\":\"1h\"}"), ask("a\u{fffd}", "1h"));
+    }
+
+    #[tokio::test]
+    async fn what_a_handler_leaves_of_a_body_is_read() {
+        let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Bytes, std::io::Error>>(1);
+        let stream = futures_util::stream::unfold(receiver, |mut receiver| async {
+            receiver.recv().await.map(|chunk| (chunk, receiver))
+        });
+        let (body, rest) = Rest::of(Body::from_stream(stream));
+        drop(body);
+        let sending = tokio::spawn(async move {
+            for _ in 0..3 {
+                sender.send(Ok(Bytes::from_static(b"x"))).await?;
+            }
+            Ok::<_, tokio::sync::mpsc::error::SendError<_>>(())
+        });
+        rest.discard().await;
+        assert!(matches!(sending.await, Ok(Ok(()))));
     }
 
     #[tokio::test]

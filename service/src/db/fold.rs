@@ -1,50 +1,39 @@
 //! Folding: concurrent calls of one kind share one call to the database, and so one commit.
 //!
 //! A task per kind owns a connection. It takes whatever is queued, hands it to the set form of a function as one JSON
-//! array and gives each caller its element of the array that comes back. It waits for nothing more, except where calls
-//! take long (see [`rhythm`](super::rhythm)). A set whose group is
-//! locked by another transaction does not wait for it: the item comes back `busy` and is asked again, at last alone on a
-//! connection that waits for locks up to a second, so that one open transaction stalls only its own group.
+//! array and gives each caller its element of the array that comes back (see [`worker`]). A set does not wait for locks:
+//! an item whose group another transaction has locked comes back `busy`. From a kind whose calls lock no group it goes to
+//! the one whose calls do; there it is asked again, at last alone on a connection that waits for locks up to a second, so
+//! that one open transaction stalls only its own group.
+
+mod worker;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use deadpool_postgres::Pool;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
-use tokio::time::{timeout, timeout_at};
-use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Row, Statement};
+use tokio::time::timeout;
+use tokio_postgres::types::Type;
 
 use super::groups::Groups;
 use super::pool::{Connector, connection, give_back};
-use super::rhythm::Rhythm;
-use super::{DbError, Health, Json, Kind, Outcome, SqlError};
+use super::{DbError, Health, Json, SqlError};
 use crate::metrics::Metrics;
 
-/// Items of one call at most.
-const BATCH: usize = 256;
 /// Callers that may queue; more are answered `Unavailable` at once.
 const QUEUE: usize = 16 * 1024;
 /// How long a caller waits for its answer.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long one call may take before its connection is given up. Longer than a caller waits: an answer that is merely
-/// late is still carried out, and a caller that repeats itself finds it done.
-const CALL_LIMIT: Duration = Duration::from_secs(6);
-/// The same limit as the server enforces it, a little earlier, so that it says why.
-const SESSION: &str = "-c statement_timeout=5s -c idle_in_transaction_session_timeout=10s";
 /// How long a call that waits for its group's lock waits, and one that runs a blocker of the operator's runs.
 const PATIENT_SESSION: &str = "-c lock_timeout=1s -c statement_timeout=1900ms";
-/// An item of no meaning. A set of one waits for its group's lock and runs its blocker; in company it comes back `busy`.
-const COMPANY: &str = "null";
 /// Connections for calls that wait for a lock.
 const PATIENT_CONNECTIONS: usize = 4;
 /// Pauses before a busy item joins another set; a set of another service holds the lock for about as long as a commit.
 const PAUSES: [Duration; 3] = [Duration::ZERO, Duration::from_millis(2), Duration::from_millis(5)];
-/// Pauses between attempts to connect.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 /// What is folded.
 #[derive(Debug, Clone, Copy)]
@@ -59,17 +48,44 @@ pub struct FoldKind {
     pub repeatable: bool,
 }
 
+/// What a set form answers for one item.
+pub trait Answered: DeserializeOwned {
+    /// Why the item is to be asked again, if it is.
+    fn busy(&self) -> Option<Why<'_>>;
+}
+
+/// Why an item is to be asked again.
+#[derive(Debug, Clone, Copy)]
+pub struct Why<'a> {
+    /// Whose lock somebody else holds
+    pub group: Option<&'a str>,
+    /// It is never judged in a set, however often it is asked
+    pub never_in_a_set: bool,
+}
+
+/// What becomes of an item that comes back busy.
+pub enum Busy {
+    /// Another kind of calls, which locks groups, gets it.
+    HandOn(Fold),
+    /// It is asked again, and at last alone, by this statement, which waits for locks.
+    AskAlone(&'static str),
+}
+
 /// A queue to the task of one kind.
 #[derive(Clone)]
 pub struct Fold(Arc<Shared>);
 
 struct Shared {
-    kind: FoldKind,
+    name: &'static str,
     queue: mpsc::Sender<Item>,
-    patient: Pool,
-    groups: Groups,
+    busy: Way,
     health: Health,
     metrics: Arc<Metrics>,
+}
+
+enum Way {
+    HandOn(Fold),
+    AskAlone { sql: &'static str, pool: Pool, groups: Groups },
 }
 
 struct Item {
@@ -82,104 +98,119 @@ struct Item {
 type Answer = (Result<Box<RawValue>, DbError>, String);
 
 impl Fold {
-    /// Starts the task of `kind`; it ends when the last clone is dropped. Connects when first asked.
-    pub fn start(kind: FoldKind, connector: &Connector, health: Health, metrics: Arc<Metrics>) -> Self {
-        let connector = connector.with_options(SESSION).with_options(kind.options);
+    /// Starts the task of `kind`; it ends when the last clone is dropped. It connects when first asked.
+    pub fn start(kind: FoldKind, busy: Busy, connector: &Connector, health: Health, metrics: Arc<Metrics>) -> Self {
+        let connector = connector.with_options(worker::SESSION).with_options(kind.options);
         let (queue, items) = mpsc::channel(QUEUE);
-        let patient = connector.with_options(PATIENT_SESSION).pool(PATIENT_CONNECTIONS);
-        let worker = Worker {
-            kind,
-            connector,
-            health: health.clone(),
-            metrics: metrics.clone(),
-            link: None,
-            down: None,
-            rhythm: Rhythm::default(),
+        let busy = match busy {
+            Busy::HandOn(fold) => Way::HandOn(fold),
+            Busy::AskAlone(sql) => {
+                let pool = connector.with_options(PATIENT_SESSION).pool(PATIENT_CONNECTIONS);
+                Way::AskAlone { sql, pool, groups: Groups::default() }
+            }
         };
-        tokio::spawn(worker.run(items));
-        Self(Arc::new(Shared { kind, queue, patient, groups: Groups::default(), health, metrics }))
+        worker::start(kind, connector, items, health.clone(), Arc::clone(&metrics));
+        Self(Arc::new(Shared { name: kind.name, queue, busy, health, metrics }))
     }
 
-    /// The database's answer to one item, a JSON object as text. Never `Kind::Busy`.
+    /// The database's answer to one item, a JSON object as text. Never a busy one.
     ///
     /// # Errors
     /// `Unavailable` after two seconds at the latest; 55P03 when the item's group stays locked.
-    pub async fn ask(&self, item: String) -> Result<Outcome, DbError> {
+    pub async fn ask<T: Answered>(&self, item: String) -> Result<T, DbError> {
         match timeout(PATIENCE, self.ask_until_free(item)).await {
             Ok(result) => result,
             Err(_) => Err(DbError::Unavailable(format!("no answer within {PATIENCE:?}"))),
         }
     }
 
-    async fn ask_until_free(&self, mut item: String) -> Result<Outcome, DbError> {
+    async fn ask_until_free<T: Answered>(&self, item: String) -> Result<T, DbError> {
+        match &self.0.busy {
+            Way::HandOn(fold) => {
+                let (outcome, item): (T, _) = self.ask_in_a_set(item).await?;
+                if outcome.busy().is_none() {
+                    return Ok(outcome);
+                }
+                self.0.metrics.fold_busy.with_label_values(&[self.0.name]).inc();
+                Box::pin(fold.ask_until_free(item)).await
+            }
+            Way::AskAlone { sql, pool, groups } => self.ask_repeatedly(item, sql, pool, groups).await,
+        }
+    }
+
+    async fn ask_repeatedly<T: Answered>(
+        &self,
+        mut item: String,
+        sql: &str,
+        pool: &Pool,
+        groups: &Groups,
+    ) -> Result<T, DbError> {
         let mut group: Option<String> = None;
         for pause in PAUSES {
             if !pause.is_zero() {
                 tokio::time::sleep(pause).await;
             }
-            let (answer, asked) = self.ask_in_a_set(item).await?;
-            let outcome: Outcome = read(answer?.get())?;
-            if outcome.kind != Kind::Busy {
-                return Ok(outcome);
-            }
-            group = outcome.cluster;
+            let (outcome, asked): (T, _) = self.ask_in_a_set(item).await?;
+            let Some(why) = outcome.busy() else { return Ok(outcome) };
+            group = why.group.map(str::to_owned);
             item = asked;
-            // A blocker is never asked for a set, however often.
-            if outcome.condition.as_deref() == Some("blocker") {
+            if why.never_in_a_set {
                 break;
             }
-            if group.as_ref().is_some_and(|group| self.0.groups.is_stuck(group)) {
+            if group.as_ref().is_some_and(|group| groups.is_stuck(group)) {
                 return Err(still_busy());
             }
         }
-        self.0.metrics.fold_busy.with_label_values(&[self.0.kind.name]).inc();
-        let Some(group) = group else { return self.ask_alone(&item).await };
-        let _turn = self.0.groups.turn(&group).await;
+        self.0.metrics.fold_busy.with_label_values(&[self.0.name]).inc();
+        let Some(group) = group else { return self.ask_alone(&item, sql, pool).await };
+        let _turn = groups.turn(&group).await;
         // It may have turned out so while this one waited for its turn.
-        if self.0.groups.is_stuck(&group) {
+        if groups.is_stuck(&group) {
             return Err(still_busy());
         }
-        let answer = self.ask_alone(&item).await;
+        let answer: Result<T, DbError> = self.ask_alone(&item, sql, pool).await;
         if answer.as_ref().err().and_then(DbError::code) == Some("55P03") {
-            self.0.groups.note_stuck(&group);
+            groups.note_stuck(&group);
         }
         answer
     }
 
-    async fn ask_in_a_set(&self, text: String) -> Result<Answer, DbError> {
+    /// What a set says of an item, and the item back.
+    async fn ask_in_a_set<T: Answered>(&self, text: String) -> Result<(T, String), DbError> {
         let (answer, answered) = oneshot::channel();
         self.0
             .queue
             .try_send(Item { text, answer })
             .map_err(|_| DbError::Unavailable("too many requests are waiting".into()))?;
         // The task drops an item without an answer only when the process ends.
-        answered.await.map_err(|_| DbError::Unavailable("the service is shutting down".into()))
+        let (answer, asked) =
+            answered.await.map_err(|_| DbError::Unavailable("the service is shutting down".into()))?;
+        Ok((read(answer?.get())?, asked))
     }
 
-    /// A set of one waits for its group's lock.
-    async fn ask_alone(&self, item: &str) -> Result<Outcome, DbError> {
-        let result = self.call_alone(item).await;
+    async fn ask_alone<T: Answered>(&self, item: &str, sql: &str, pool: &Pool) -> Result<T, DbError> {
+        let result = call_alone::<T>(item, sql, pool).await;
         self.0.health.seen(&result);
         match result? {
-            outcome if outcome.kind == Kind::Busy => Err(still_busy()),
+            outcome if outcome.busy().is_some() => Err(still_busy()),
             outcome => Ok(outcome),
         }
     }
+}
 
-    async fn call_alone(&self, item: &str) -> Result<Outcome, DbError> {
-        let client = connection(&self.0.patient).await.map_err(DbError::at_connect)?;
-        let items = format!("[{item}]");
-        let call = async {
-            let statement = client.prepare_typed_cached(self.0.kind.sql, &[Type::TEXT]).await?;
-            let row = client.query_one(&statement, &[&Json(&items)]).await?;
-            let Json(text) = row.try_get(0)?;
-            let mut outcomes: Vec<Outcome> = read(text)?;
-            outcomes.pop().ok_or_else(|| DbError::Answer("an empty array".into()))
-        };
-        let result = call.await;
-        give_back(client, &result);
-        result
-    }
+async fn call_alone<T: Answered>(item: &str, sql: &str, pool: &Pool) -> Result<T, DbError> {
+    let client = connection(pool).await.map_err(DbError::at_connect)?;
+    let items = format!("[{item}]");
+    let call = async {
+        let statement = client.prepare_typed_cached(sql, &[Type::TEXT]).await?;
+        let row = client.query_one(&statement, &[&Json(&items)]).await?;
+        let Json(text) = row.try_get(0)?;
+        let mut outcomes: Vec<T> = read(text)?;
+        outcomes.pop().ok_or_else(|| DbError::Answer("an empty array".into()))
+    };
+    let result = call.await;
+    give_back(client, &result);
+    result
 }
 
 fn still_busy() -> DbError {
@@ -193,188 +224,4 @@ fn still_busy() -> DbError {
 
 fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, DbError> {
     serde_json::from_str(text).map_err(|error| DbError::Answer(error.to_string()))
-}
-
-/// The task of one kind.
-struct Worker {
-    kind: FoldKind,
-    connector: Connector,
-    health: Health,
-    metrics: Arc<Metrics>,
-    link: Option<Link>,
-    down: Option<Down>,
-    rhythm: Rhythm,
-}
-
-/// An open connection.
-struct Link {
-    client: Client,
-    statement: Statement,
-    _driver: AbortOnDrop,
-}
-
-/// Closes the socket of a connection that is given up, whatever it is waiting for.
-struct AbortOnDrop(JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// Since when there is no connection.
-struct Down {
-    since: Instant,
-    next: Instant,
-    pause: Duration,
-    reason: DbError,
-}
-
-impl Worker {
-    async fn run(mut self, mut queue: mpsc::Receiver<Item>) {
-        let sizes = self.metrics.fold_batch.with_label_values(&[self.kind.name]);
-        let durations = self.metrics.fold_duration.with_label_values(&[self.kind.name]);
-        let mut items = Vec::with_capacity(BATCH);
-        let mut text = String::new();
-        while queue.recv_many(&mut items, BATCH).await > 0 {
-            self.gather(&mut queue, &mut items).await;
-            // Who gave up waiting will ask again.
-            items.retain(|item| !item.answer.is_closed());
-            if items.is_empty() {
-                continue;
-            }
-            sizes.observe(u32::try_from(items.len()).map_or(f64::MAX, f64::from));
-            array(&items, &mut text);
-            let started = Instant::now();
-            let mut answer = self.call(&text).await;
-            if self.kind.repeatable && matches!(answer, Err(DbError::Unavailable(_))) {
-                answer = self.call(&text).await;
-            }
-            let taken = started.elapsed();
-            durations.observe(taken.as_secs_f64());
-            self.rhythm.called(items.len(), queue.len(), taken);
-            self.health.seen(&answer);
-            // A caller that has given up in the meantime needs no answer, so a failed send is none.
-            match answer.and_then(|row| split(&row, items.len())) {
-                Ok(answers) => {
-                    for (item, answer) in items.drain(..).zip(answers) {
-                        let _ = item.answer.send((Ok(answer), item.text));
-                    }
-                }
-                Err(error) => {
-                    for item in items.drain(..) {
-                        let _ = item.answer.send((Err(error.clone()), item.text));
-                    }
-                }
-            }
-        }
-    }
-
-    /// Waits a little for callers that were answered a moment ago, if that pays.
-    async fn gather(&mut self, queue: &mut mpsc::Receiver<Item>, items: &mut Vec<Item>) {
-        let Some(wait) = self.rhythm.wait(items.len(), BATCH) else { return };
-        let deadline = tokio::time::Instant::now() + wait.limit;
-        while items.len() < wait.callers {
-            match timeout_at(deadline, queue.recv_many(items, BATCH - items.len())).await {
-                Ok(1..) => {}
-                Ok(0) | Err(_) => break,
-            }
-        }
-        self.rhythm.waited(wait, items.len());
-    }
-
-    /// Calls the set form. After an error the connection is a new one: whatever was wrong with the old one (a standby
-    /// now, a statement planned for another version of the extension) may be right there.
-    async fn call(&mut self, items: &str) -> Result<Row, DbError> {
-        let link = self.link().await?;
-        let parameters: [&(dyn ToSql + Sync); 1] = [&Json(items)];
-        let call = link.client.query_one(&link.statement, &parameters);
-        let result = match timeout(CALL_LIMIT, call).await {
-            Ok(result) => result.map_err(DbError::from),
-            Err(_) => Err(DbError::Unavailable(format!("no answer within {CALL_LIMIT:?}"))),
-        };
-        if result.is_err() {
-            self.link = None;
-        }
-        result
-    }
-
-    /// The open connection, or a new one. A database that went away a moment ago is waited for, so that a restart or a
-    /// failover of a second is not noticed; one that stays away is reported at once.
-    async fn link(&mut self) -> Result<&Link, DbError> {
-        if self.link.as_ref().is_some_and(|link| link.client.is_closed()) {
-            self.link = None;
-        }
-        while self.link.is_none() {
-            if let Some(down) = &mut self.down {
-                let now = Instant::now();
-                // Nobody asked for a while, and much may have happened since.
-                if now.saturating_duration_since(down.next) >= PATIENCE {
-                    down.since = now;
-                }
-                // Somebody else may have seen it answer since.
-                if now < down.next && !self.health.is_up() {
-                    if now.duration_since(down.since) >= PATIENCE {
-                        return Err(down.reason.clone());
-                    }
-                    tokio::time::sleep(down.next - now).await;
-                }
-            }
-            match self.open().await.map_err(DbError::at_connect) {
-                Ok(link) => {
-                    self.link = Some(link);
-                    self.down = None;
-                }
-                Err(reason) => {
-                    let now = Instant::now();
-                    let (since, pause) = match &self.down {
-                        Some(down) => (down.since, (down.pause * 2).min(BACKOFF.1)),
-                        None => (now, BACKOFF.0),
-                    };
-                    let down = Down { since, next: now + pause, pause, reason: reason.clone() };
-                    self.health.seen::<()>(&Err(reason.clone()));
-                    self.down = Some(down);
-                    if now.duration_since(since) >= PATIENCE {
-                        return Err(reason);
-                    }
-                }
-            }
-        }
-        self.link.as_ref().ok_or_else(|| DbError::Unavailable("no connection".into()))
-    }
-
-    async fn open(&self) -> Result<Link, DbError> {
-        let (client, driver) = self.connector.connect().await?;
-        let driver = AbortOnDrop(driver);
-        let prepare = client.prepare_typed(self.kind.sql, &[Type::TEXT]);
-        match timeout(PATIENCE, prepare).await {
-            Ok(statement) => Ok(Link { statement: statement?, client, _driver: driver }),
-            Err(_) => Err(DbError::Unavailable(format!("no answer within {PATIENCE:?}"))),
-        }
-    }
-}
-
-/// Writes the items as one JSON array into `text`: two at least, so that nobody waits for the lock of one group.
-fn array(items: &[Item], text: &mut String) {
-    text.clear();
-    for item in items {
-        text.push(if text.is_empty() { '[' } else { ',' });
-        text.push_str(&item.text);
-    }
-    if items.len() == 1 {
-        text.push(',');
-        text.push_str(COMPANY);
-    }
-    text.push(']');
-}
-
-/// The elements of the answer, for the first `count` items that were asked.
-fn split(row: &Row, count: usize) -> Result<Vec<Box<RawValue>>, DbError> {
-    let Json(text) = row.try_get(0)?;
-    let mut answers: Vec<Box<RawValue>> = read(text)?;
-    if answers.len() != count.max(2) {
-        return Err(DbError::Answer(format!("{} answers to {count} items", answers.len())));
-    }
-    answers.truncate(count);
-    Ok(answers)
 }

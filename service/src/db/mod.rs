@@ -7,6 +7,7 @@ mod fold;
 mod groups;
 mod health;
 mod json;
+mod notifications;
 mod outcome;
 mod pool;
 mod rhythm;
@@ -26,10 +27,11 @@ pub use self::embedded::{Embedded, default_data_directory, running_at};
 pub use self::error::{DbError, SqlError};
 pub use self::health::Health;
 pub use self::json::Json;
-pub use self::outcome::{Kind, Outcome};
+pub use self::notifications::{Notifications, Subscription};
+pub use self::outcome::{Kind, LockOutcome, Outcome};
 pub use self::pool::Connector;
 
-use self::fold::{Fold, FoldKind};
+use self::fold::{Busy, Fold, FoldKind};
 use crate::metrics::Metrics;
 
 /// Connections for administration.
@@ -41,17 +43,22 @@ const POOL_SESSION: &str = "-c statement_timeout=5s -c lock_timeout=2s -c idle_i
 const LONG_LIMIT: Duration = Duration::from_secs(300);
 const LONG_SESSION: &str = "-c statement_timeout=295s -c lock_timeout=10s";
 
-const REQUEST: FoldKind =
-    FoldKind { name: "request", sql: "SELECT goahead.request_restarts($1)", options: "", repeatable: false };
 // What an inquiry writes is an observation that the next inquiry repeats: it may get lost in a crash.
 const INQUIRE: FoldKind = FoldKind {
     name: "inquire",
-    sql: "SELECT goahead.inquire_restarts($1)",
+    sql: "SELECT goahead.judge_restarts($1, 'none')",
     options: "-c synchronous_commit=off",
     repeatable: true,
 };
-const FLEETLOCK: FoldKind =
-    FoldKind { name: "fleetlock", sql: "SELECT goahead.fleetlock($1)", options: "", repeatable: false };
+const CONTACT: FoldKind =
+    FoldKind { name: "contact", sql: "SELECT goahead.judge_restarts($1, 'none')", options: "", repeatable: false };
+// All that locks clusters, over one connection: two would find each other's clusters locked.
+const DECIDE: FoldKind =
+    FoldKind { name: "decide", sql: "SELECT goahead.judge_restarts($1, 'free')", options: "", repeatable: false };
+const LOCKS: FoldKind =
+    FoldKind { name: "lock", sql: "SELECT goahead.judge_locks($1, false)", options: "", repeatable: false };
+const LOCKS_ALONE: &str = "SELECT goahead.judge_locks($1, true)";
+const DECIDE_ALONE: &str = "SELECT goahead.judge_restarts($1, 'wait')";
 
 /// Parameters of a call.
 pub type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
@@ -59,9 +66,11 @@ pub type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 /// A handle to the database; clones share its connections.
 #[derive(Clone)]
 pub struct Database {
-    request: Fold,
     inquire: Fold,
-    fleetlock: Fold,
+    contact: Fold,
+    decide: Fold,
+    locks: Fold,
+    notifications: Notifications,
     pool: Pool,
     connector: Connector,
     health: Health,
@@ -72,11 +81,16 @@ impl Database {
     /// A handle that connects when it is first asked. Needs a tokio runtime.
     pub fn new(connector: &Connector, metrics: Arc<Metrics>) -> Self {
         let health = Health::new(metrics.clone());
-        let fold = |kind| Fold::start(kind, connector, health.clone(), metrics.clone());
+        let fold = |kind, busy| Fold::start(kind, busy, connector, health.clone(), metrics.clone());
+        let locks = Busy::AskAlone(LOCKS_ALONE);
+        let locks = Fold::start(LOCKS, locks, connector, health.clone(), metrics.clone());
+        let decide = fold(DECIDE, Busy::AskAlone(DECIDE_ALONE));
         Self {
-            request: fold(REQUEST),
-            inquire: fold(INQUIRE),
-            fleetlock: fold(FLEETLOCK),
+            inquire: fold(INQUIRE, Busy::HandOn(decide.clone())),
+            contact: fold(CONTACT, Busy::HandOn(decide.clone())),
+            decide,
+            locks,
+            notifications: Notifications::new(connector, &["goahead_lock"]),
             pool: connector.with_options(POOL_SESSION).pool(POOL),
             connector: connector.clone(),
             health: health.clone(),
@@ -84,28 +98,41 @@ impl Database {
         }
     }
 
-    /// `goahead.request_restarts` for one item, a JSON object as text.
+    /// `goahead.judge_restarts` for one inquiry, a JSON object as text.
     ///
     /// # Errors
     /// `Unavailable` after two seconds at the latest; 55P03 when the cluster stays locked.
-    pub async fn request(&self, item: String) -> Result<Outcome, DbError> {
-        self.request.ask(item).await
-    }
-
-    /// `goahead.inquire_restarts` for one item, a JSON object as text.
-    ///
-    /// # Errors
-    /// As [`Self::request`].
     pub async fn inquire(&self, item: String) -> Result<Outcome, DbError> {
         self.inquire.ask(item).await
     }
 
-    /// `goahead.fleetlock` for one item, a JSON object as text.
+    /// `goahead.judge_restarts` for one request without a request_id, which hardly ever changes who holds a slot.
     ///
     /// # Errors
-    /// As [`Self::request`].
-    pub async fn fleetlock(&self, item: String) -> Result<Outcome, DbError> {
-        self.fleetlock.ask(item).await
+    /// As [`Self::inquire`].
+    pub async fn contact(&self, item: String) -> Result<Outcome, DbError> {
+        self.contact.ask(item).await
+    }
+
+    /// `goahead.judge_restarts` for one call that may well be granted or release a slot.
+    ///
+    /// # Errors
+    /// As [`Self::inquire`].
+    pub async fn decide(&self, item: String) -> Result<Outcome, DbError> {
+        self.decide.ask(item).await
+    }
+
+    /// `goahead.judge_locks` for one call, a JSON object as text.
+    ///
+    /// # Errors
+    /// `Unavailable` after two seconds at the latest; 55P03 when somebody else keeps deciding about the lock.
+    pub async fn lock(&self, item: String) -> Result<LockOutcome, DbError> {
+        self.locks.ask(item).await
+    }
+
+    /// Begins to wait for a notification, `channel:payload`.
+    pub fn subscribe(&self, key: String) -> Subscription {
+        self.notifications.subscribe(key)
     }
 
     /// Connects once.

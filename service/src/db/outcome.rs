@@ -1,9 +1,11 @@
-//! What a set form of the restart functions answers for one item.
+//! What the set form of the restart functions answers for one item.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// What a set form says about one item.
+use super::fold::{Answered, Why};
+
+/// What the set form says about one item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -68,4 +70,52 @@ pub struct Outcome {
     pub hint: Option<String>,
     /// The checks that are wanted: an array of `{"command": […], "exit_code_for_reboot": n}`
     pub checks: Option<Box<RawValue>>,
+}
+
+impl Answered for Outcome {
+    fn busy(&self) -> Option<Why<'_>> {
+        // A blocker is never asked for a set.
+        let never_in_a_set = self.condition.as_deref() == Some("blocker");
+        (self.kind == Kind::Busy).then_some(Why { group: self.cluster.as_deref(), never_in_a_set })
+    }
+}
+
+/// The database's answer to a call about a lock.
+#[derive(Debug, Clone, Deserialize)]
+pub struct LockOutcome {
+    /// granted, queued, renewed, released, withdrawn, broken, forgotten, lost, other_token, not_queued, held, guarded,
+    /// invalid or busy
+    pub outcome: String,
+    /// The fencing token of a hold
+    pub token: Option<i64>,
+    /// The place in the queue, from 1
+    pub position: Option<i64>,
+    /// When it was first asked for, RFC 3339
+    pub requested_at: Option<String>,
+    /// When it was granted, RFC 3339
+    pub granted_at: Option<String>,
+    /// When the hold ends unless it is renewed, RFC 3339
+    pub expires_at: Option<String>,
+    /// When the grant goes to the next unless it is confirmed, RFC 3339
+    pub confirm_by: Option<String>,
+    /// Why the call is invalid
+    pub message: Option<String>,
+    /// How to mend that
+    pub hint: Option<String>,
+    /// The lock of a busy call
+    pub group: Option<String>,
+    /// `policy` for a busy call whose lock has one
+    pub condition: Option<String>,
+    /// Ticket of a queued request
+    pub ticket: Option<i64>,
+    /// Row of the lock
+    pub lock_id: i32,
+}
+
+impl Answered for LockOutcome {
+    fn busy(&self) -> Option<Why<'_>> {
+        // A policy is never asked for a set.
+        let never_in_a_set = self.condition.as_deref() == Some("policy");
+        (self.outcome == "busy").then_some(Why { group: self.group.as_deref(), never_in_a_set })
+    }
 }

@@ -1,14 +1,17 @@
 //! Connections: how one is opened, and the small pool for administration. Nothing here waits without a bound.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::{Connect, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
 use futures_util::future::BoxFuture;
 use rand::seq::SliceRandom;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tokio_postgres::{Client, Config};
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{AsyncMessage, Client, Config, Connection, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error::chain;
@@ -48,8 +51,12 @@ impl Connector {
     /// # Errors
     /// Why the last host did not.
     pub async fn connect(&self) -> Result<(Client, JoinHandle<()>), DbError> {
+        self.opened().await.map(drive)
+    }
+
+    async fn opened(&self) -> Result<Opened, DbError> {
         match self.first_host().await {
-            Ok(connection) => Ok(connection),
+            Ok(opened) => Ok(opened),
             Err(Some(error)) => Err(error.into()),
             Err(None) => Err(DbError::Unavailable(format!(
                 "{} did not accept a connection within {:?}",
@@ -60,7 +67,7 @@ impl Connector {
     }
 
     /// The error is none when the last host let the time pass.
-    async fn first_host(&self) -> Result<(Client, JoinHandle<()>), Option<tokio_postgres::Error>> {
+    async fn first_host(&self) -> Result<Opened, Option<tokio_postgres::Error>> {
         let mut hosts: Vec<&Config> = self.0.address.hosts.iter().collect();
         if self.0.address.shuffle {
             hosts.shuffle(&mut rand::rng());
@@ -68,19 +75,31 @@ impl Connector {
         let mut last = None;
         for host in hosts {
             match timeout(self.0.address.timeout, host.connect(self.0.tls.clone())).await {
-                Ok(Ok((client, connection))) => {
-                    let driver = tokio::spawn(async move {
-                        if let Err(error) = connection.await {
-                            tracing::debug!(error = chain(&error), "a database connection ended");
-                        }
-                    });
-                    return Ok((client, driver));
-                }
+                Ok(Ok(opened)) => return Ok(opened),
                 Ok(Err(error)) => last = Some(error),
                 Err(_) => last = None,
             }
         }
         Err(last)
+    }
+
+    /// Opens a connection that hears notifications, as `channel:payload`, and ends with the client.
+    ///
+    /// # Errors
+    /// Why no host accepted it.
+    pub async fn listen(&self) -> Result<(Client, mpsc::UnboundedReceiver<String>), DbError> {
+        let (client, mut connection) = self.opened().await?;
+        let (sender, heard) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+                if let AsyncMessage::Notification(heard) = message
+                    && sender.send(format!("{}:{}", heard.channel(), heard.payload())).is_err()
+                {
+                    return;
+                }
+            }
+        });
+        Ok((client, heard))
     }
 
     /// A pool of at most `size` connections, opened when needed.
@@ -99,11 +118,25 @@ impl Connector {
     }
 }
 
+/// A client, and the connection that it works over as long as somebody polls that.
+type Opened = (Client, Connection<Socket, TlsStream>);
+type TlsStream = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
+
+/// Keeps a connection running in a task of its own.
+fn drive((client, connection): Opened) -> (Client, JoinHandle<()>) {
+    let driver = tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(error = chain(&error), "a database connection ended");
+        }
+    });
+    (client, driver)
+}
+
 impl Connect for Connector {
     fn connect(&self, _: &Config) -> BoxFuture<'_, Result<(Client, JoinHandle<()>), tokio_postgres::Error>> {
         Box::pin(async move {
             match self.first_host().await {
-                Ok(connection) => Ok(connection),
+                Ok(opened) => Ok(drive(opened)),
                 Err(Some(error)) => Err(error),
                 // tokio-postgres has no error of its own for this; the pool's limit is close and has one.
                 Err(None) => std::future::pending().await,

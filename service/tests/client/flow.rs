@@ -63,6 +63,25 @@ fn a_local_reason_leads_through_the_handshake_to_the_hooks() {
 }
 
 #[test]
+fn the_token_is_sent_and_never_told() {
+    let service = Service::start(vec![denied("")]);
+    let mut machine = Machine::new(&service, 1);
+    let token = machine.path("token");
+    std::fs::write(&token, "goahead_s3cret\n").unwrap();
+    machine.settings = format!("token_file: {}", token.display());
+    let ran = Ran::of(machine.legacy().arg("-debug").output().unwrap());
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(!format!("{ran:?}").contains("s3cret"), "{ran:?}");
+    let asked = service.asked();
+    assert!(asked[0].headers.contains("authorization: bearer goahead_s3cret\r\n"), "{}", asked[0].headers);
+
+    std::fs::write(&token, " \n").unwrap();
+    let ran = machine.run();
+    assert_eq!((ran.code, service.asked().len()), (Some(1), 1), "{ran:?}");
+    assert!(ran.err.contains("Failed to read token_file"), "{ran:?}");
+}
+
+#[test]
 fn without_a_local_reason_the_service_is_asked_for_one() {
     let service = Service::start(vec![denied("")]);
     let machine = Machine::new(&service, 1);

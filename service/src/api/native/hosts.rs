@@ -2,18 +2,19 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{List, Page, Params, Segment, fetch};
+use super::{List, Page, Params, Segment, change, fetch};
 use crate::api::Shared;
-use crate::api::auth::Reader;
+use crate::api::auth::{Operator, Reader};
 use crate::api::error::{Problem, Refusal};
 
 pub fn router() -> OpenApiRouter<Shared> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(get)).routes(routes!(unknown))
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(get, forget)).routes(routes!(unknown))
 }
 
 /// Which hosts are wanted.
@@ -48,6 +49,20 @@ async fn get(State(app): State<Shared>, _: Reader, Segment(fqdn): Segment<String
             .hint("/v1/unknown-hosts lists hosts that match no cluster")),
         host => Ok(Json(host)),
     }
+}
+
+/// Forget a scrapped host
+#[utoipa::path(delete, path = "/v1/hosts/{fqdn}",
+    operation_id = "forget_host", tag = "hosts", params(("fqdn" = String, Path)), responses(
+    (status = 204, description = "It is forgotten, or was never known"),
+    (status = 409, description = "It holds a go-ahead", body = Problem)))]
+async fn forget(
+    State(app): State<Shared>,
+    Operator(caller): Operator,
+    Segment(fqdn): Segment<String>,
+) -> Result<StatusCode, Refusal> {
+    change(&app, &caller, "SELECT goahead.forget_host($1)", &[&fqdn]).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// List hosts that asked and match no cluster, newest first

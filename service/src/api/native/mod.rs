@@ -6,6 +6,7 @@
 mod clusters;
 mod events;
 mod hosts;
+mod locks;
 mod restarts;
 mod rollouts;
 
@@ -26,12 +27,14 @@ use super::{App, Shared, payload};
 use crate::db;
 
 pub use events::STREAMS;
+pub use locks::open_router as locks;
 
 /// All routes of the native API.
 pub fn router() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
         .merge(clusters::router())
         .merge(hosts::router())
+        .merge(locks::router())
         .merge(restarts::router())
         .merge(rollouts::router())
         .merge(events::router())

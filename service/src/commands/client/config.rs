@@ -1,4 +1,4 @@
-//! goahead_client's config file: eleven keys in YAML, read as leniently as its YAML library read them.
+//! goahead_client's config file: its eleven keys and `token_file` in YAML, read as leniently as its YAML library did.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use serde_yaml_ng::{Mapping, Value};
 
 use super::log::{Log, Stop};
 
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "timeout",
     "service_url",
     "service_url_ca_file",
@@ -21,6 +21,7 @@ const KEYS: [&str; 11] = [
     "restart_condition_script_exit_code_for_reboot",
     "os_restart_hooks_dir",
     "os_restart_hooks_allow_fail",
+    "token_file",
 ];
 
 /// What the config file says, checked.
@@ -36,6 +37,8 @@ pub struct Config {
     pub fqdn: Option<String>,
     /// Certificate chain and private key that prove who is asking
     pub client_certificate: Option<(PathBuf, PathBuf)>,
+    /// The file of the token that proves who is asking
+    pub token_file: Option<PathBuf>,
     /// The program that knows a local reason to restart, with its arguments
     pub condition: Vec<String>,
     /// The same as it stands in the file
@@ -106,6 +109,7 @@ impl<'a> File<'a> {
             ca_file,
             fqdn: self.text("requesting_fqdn"),
             client_certificate,
+            token_file: self.file("token_file")?,
             condition,
             condition_text,
             condition_code: self.integer("restart_condition_script_exit_code_for_reboot")?,

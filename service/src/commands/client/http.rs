@@ -8,7 +8,7 @@ use goahead_rules::duration::GoDuration;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
-use hyper::header::{CONTENT_TYPE, HOST, LOCATION, RETRY_AFTER, USER_AGENT};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT};
 use hyper::{Method, Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
@@ -32,6 +32,8 @@ pub struct Service {
     pub url: String,
     /// How TLS is spoken; used when the address begins with `https`
     pub tls: TlsConnector,
+    /// The Authorization header, where one is sent
+    pub authorization: Option<HeaderValue>,
     /// How long connecting may take
     pub connect_timeout: Duration,
     /// How long one try may take in all
@@ -111,7 +113,7 @@ impl Service {
             Err(_) => return Err(passing(format!("not connected within {}", go(self.connect_timeout)))),
         };
         if !secure {
-            return exchange(stream, &uri, payload).await;
+            return self.exchange(stream, &uri, payload).await;
         }
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| Failure::Lasting(format!("{host} is no name that a certificate can carry")))?;
@@ -120,7 +122,48 @@ impl Service {
             std::io::ErrorKind::InvalidData => Failure::Lasting(format!("TLS: {error}")),
             _ => passing(format!("TLS: {error}")),
         })?;
-        exchange(stream, &uri, payload).await
+        self.exchange(stream, &uri, payload).await
+    }
+
+    async fn exchange<S>(&self, stream: S, uri: &Uri, payload: &str) -> Result<Answer, Failure>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(passing)?;
+        // Errors of the connection reach the sender too.
+        let connection = tokio::spawn(connection);
+        let authority = uri.authority().map_or("", |authority| authority.as_str());
+        let mut request = Request::builder()
+            .method(Method::POST)
+            .uri(uri.path())
+            .header(HOST, authority)
+            .header(CONTENT_TYPE, "application/json")
+            .header(USER_AGENT, concat!("goahead_client/", env!("CARGO_PKG_VERSION")))
+            .body(Full::new(Bytes::copy_from_slice(payload.as_bytes())))
+            .map_err(|error| Failure::Lasting(error.to_string()))?;
+        if let Some(authorization) = &self.authorization {
+            request.headers_mut().insert(AUTHORIZATION, authorization.clone());
+        }
+        let response = sender.send_request(request).await.map_err(passing)?;
+        let status = response.status();
+        let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let (location, pause) = (header(LOCATION), header(RETRY_AFTER));
+        let body = Limited::new(response.into_body(), BODY).collect().await.map_err(passing)?.to_bytes();
+        connection.abort();
+        let body = String::from_utf8_lossy(&body).into_owned();
+        match status {
+            // A proxy in between speaks these when it cannot reach the service.
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => {
+                let pause = pause.and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs);
+                Err(Failure::Passing(format!("HTTP {status}: {}", excerpt(&body)), pause))
+            }
+            // A redirected POST would arrive as a GET without its body.
+            status if status.is_redirection() => Err(Failure::Lasting(format!(
+                "HTTP {status} to {}; set service_url to where the service is",
+                location.as_deref().unwrap_or("nowhere")
+            ))),
+            status => Ok(Answer { status: status.as_u16(), body }),
+        }
     }
 }
 
@@ -140,44 +183,6 @@ async fn connect(host: &str, port: u16, limit: Duration) -> Result<TcpStream, Fa
         }
     }
     Err(passing(last))
-}
-
-async fn exchange<S>(stream: S, uri: &Uri, payload: &str) -> Result<Answer, Failure>
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(passing)?;
-    // Errors of the connection reach the sender too.
-    let connection = tokio::spawn(connection);
-    let authority = uri.authority().map_or("", |authority| authority.as_str());
-    let request = Request::builder()
-        .method(Method::POST)
-        .uri(uri.path())
-        .header(HOST, authority)
-        .header(CONTENT_TYPE, "application/json")
-        .header(USER_AGENT, concat!("goahead_client/", env!("CARGO_PKG_VERSION")))
-        .body(Full::new(Bytes::copy_from_slice(payload.as_bytes())))
-        .map_err(|error| Failure::Lasting(error.to_string()))?;
-    let response = sender.send_request(request).await.map_err(passing)?;
-    let status = response.status();
-    let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let (location, pause) = (header(LOCATION), header(RETRY_AFTER));
-    let body = Limited::new(response.into_body(), BODY).collect().await.map_err(passing)?.to_bytes();
-    connection.abort();
-    let body = String::from_utf8_lossy(&body).into_owned();
-    match status {
-        // A proxy in between speaks these when it cannot reach the service.
-        StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => {
-            let pause = pause.and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs);
-            Err(Failure::Passing(format!("HTTP {status}: {}", excerpt(&body)), pause))
-        }
-        // A redirected POST would arrive as a GET without its body.
-        status if status.is_redirection() => Err(Failure::Lasting(format!(
-            "HTTP {status} to {}; set service_url to where the service is",
-            location.as_deref().unwrap_or("nowhere")
-        ))),
-        status => Ok(Answer { status: status.as_u16(), body }),
-    }
 }
 
 fn failed(url: &str, why: &str) -> Stop {

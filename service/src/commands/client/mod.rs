@@ -33,6 +33,7 @@ The config file (YAML), goahead_client's:
   requesting_fqdn               the name to ask for; the host's name where it is missing
   ssl_certificate_file, ssl_private_key, ssl_require_and_verify_client_cert
                                 the client certificate, and whether to insist on having one
+  token_file                    a file that holds the token to call with; make one by `goahead token create host`
   restart_condition_script      required: a program, and after a blank its arguments
   restart_condition_script_exit_code_for_reboot
                                 the exit code that is a reason to restart; 0 where it is missing
@@ -119,6 +120,7 @@ async fn checked_run(args: &Args, signals: &Signals, log: Log) -> Result<(), Sto
     let service = http::Service {
         url: config.service_url.clone(),
         tls,
+        authorization: trust::authorization(&config)?,
         connect_timeout: config.timeout,
         timeout: args.http_timeout,
         tries: args.tries,

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use hyper::header::HeaderValue;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
@@ -42,6 +43,23 @@ pub fn connector(config: &Config, log: Log) -> Result<TlsConnector, Stop> {
         }
     };
     Ok(TlsConnector::from(Arc::new(tls)))
+}
+
+/// The header that carries the token of `config`; marked as a secret, which no log shows.
+///
+/// # Errors
+/// When the file cannot be read or holds no token; says which file.
+pub fn authorization(config: &Config) -> Result<Option<HeaderValue>, Stop> {
+    let Some(file) = &config.token_file else { return Ok(None) };
+    let token = std::fs::read_to_string(file).map_err(|error| unreadable("token_file", file, error))?;
+    let token = token.trim();
+    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(unreadable("token_file", file, "it holds no token"));
+    }
+    let mut header =
+        HeaderValue::try_from(format!("Bearer {token}")).map_err(|error| unreadable("token_file", file, error))?;
+    header.set_sensitive(true);
+    Ok(Some(header))
 }
 
 fn unreadable(key: &str, file: &Path, error: impl std::fmt::Display) -> Stop {

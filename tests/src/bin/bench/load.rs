@@ -21,6 +21,11 @@ pub enum Work {
     Restart,
 }
 
+impl Work {
+    /// Each kind.
+    pub const ALL: [Self; 4] = [Self::Inquiry, Self::FirstContact, Self::Repeat, Self::Restart];
+}
+
 /// The fleet: host H belongs to cluster H modulo `clusters`.
 #[derive(Debug, Clone, Copy)]
 pub struct Fleet {

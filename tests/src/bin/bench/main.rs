@@ -1,6 +1,7 @@
 //! `make bench`: how fast the service answers over a durable database, beside pgbench on the same server.
 //!
-//! `bench [--quick] FILE` writes the table to FILE; `--quick` measures the smallest fleet only.
+//! `bench [--quick] FILE` writes the table to FILE; `--quick` measures the smallest fleet only. `bench --only WORK` shows
+//! what the smallest fleet does at one kind of work, for comparing two builds.
 
 mod load;
 mod report;
@@ -18,17 +19,26 @@ const CONNECTIONS: [u32; 2] = [16, 64];
 const TIME: Duration = Duration::from_secs(5);
 
 fn main() {
-    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
-    let quick = arguments.first().is_some_and(|first| first == "--quick");
-    if quick {
-        arguments.remove(0);
-    }
-    let [file] = arguments.as_slice() else {
-        eprintln!("usage: bench [--quick] FILE");
-        std::process::exit(2);
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let smallest = Fleet { clusters: 10, hosts: 1_000 };
+    let (quick, file) = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["--only", work] => {
+            let Some(work) = Work::ALL.into_iter().find(|each| format!("{each:?}").eq_ignore_ascii_case(work)) else {
+                eprintln!("{work} is none of {:?}", Work::ALL);
+                std::process::exit(2);
+            };
+            on_a_server(smallest, |bench| bench.both(work));
+            return;
+        }
+        ["--quick", file] => (true, file),
+        [file] => (false, file),
+        _ => {
+            eprintln!("usage: bench [--quick] FILE, or bench --only {:?}", Work::ALL);
+            std::process::exit(2);
+        }
     };
     let fleets: Vec<Fleet> = if quick {
-        vec![Fleet { clusters: 10, hosts: 1_000 }]
+        vec![smallest]
     } else {
         let sizes = [1_000, 100_000, 1_000_000];
         let fleet = |hosts| [10, 1_000, 10_000].map(|clusters| Fleet { clusters, hosts });
@@ -40,34 +50,57 @@ fn main() {
     print!("{text}");
 }
 
-/// Everything about one fleet, on a server of its own.
+/// A service over a server of its own with a fleet in it.
+struct Bench<'a> {
+    fleet: Fleet,
+    server: &'a Postgres,
+    database: &'a Database<'a>,
+    service: Service,
+    runtime: tokio::runtime::Runtime,
+}
+
+/// Everything about one fleet.
 fn measure(fleet: Fleet) -> Row {
+    on_a_server(fleet, |bench| {
+        let raw = pgbench(bench.server);
+        let inquiries = bench.both(Work::Inquiry);
+        let restarts = bench.both(Work::Restart);
+        let repeats = bench.both(Work::Repeat);
+        // At last, because it adds to the fleet.
+        let first_contacts = bench.both(Work::FirstContact);
+        let memory = memory(&bench.service, bench.database);
+        Row { fleet, raw, inquiries, first_contacts, repeats, restarts, memory }
+    })
+}
+
+fn on_a_server<T>(fleet: Fleet, work: impl FnOnce(&Bench<'_>) -> T) -> T {
     eprintln!("{} clusters, {} hosts", fleet.clusters, fleet.hosts);
     // The defaults, but for the memory that anybody would give a server with a million rows.
     let server = Postgres::with(&["fsync=on", "shared_buffers=512MB", "max_wal_size=4GB"]);
     let database = server.database("fleet");
     seed::fill(&database, fleet);
-    let raw = pgbench(&server);
     let service = Setup::over(&database).start();
-    let address = service.url.trim_start_matches("http://").to_owned();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let run = |work, connections| -> Measured {
+    work(&Bench { fleet, server: &server, database: &database, service, runtime })
+}
+
+impl Bench<'_> {
+    /// One kind of work at each number of connections.
+    fn both(&self, work: Work) -> [Measured; 2] {
+        CONNECTIONS.map(|connections| self.run(work, connections))
+    }
+
+    fn run(&self, work: Work, connections: u32) -> Measured {
+        let address = self.service.url.trim_start_matches("http://");
         let local = tokio::task::LocalSet::new();
-        let measured = local.block_on(&runtime, load::run(&address, fleet, work, connections, TIME));
-        let measured = measured.unwrap_or_else(|error| panic!("{work:?}: {error}\n{}", service.output()));
+        let measured = local.block_on(&self.runtime, load::run(address, self.fleet, work, connections, TIME));
+        let measured = measured.unwrap_or_else(|error| panic!("{work:?}: {error}\n{}", self.service.output()));
         eprintln!(
             "  {work:?} at {connections}: {:.0}/s, p99 {:?}, refused {}",
             measured.rate, measured.p99, measured.refused
         );
         measured
-    };
-    let both = |work| CONNECTIONS.map(|connections| run(work, connections));
-    let inquiries = both(Work::Inquiry);
-    let restarts = both(Work::Restart);
-    let repeats = both(Work::Repeat);
-    // At last, because it adds to the fleet.
-    let first_contacts = both(Work::FirstContact);
-    Row { fleet, raw, inquiries, first_contacts, repeats, restarts, memory: memory(&service, &database) }
+    }
 }
 
 /// What `pgbench -N` reaches on this server with each number of connections: transactions per second.

@@ -42,8 +42,8 @@ pub fn page(rows: &[Row]) -> String {
     text.push_str(
         "PostgreSQL has fsync and synchronous_commit on; HTTP without TLS; keep-alive connections, one request at a time on\n\
          each; random hosts. An *inquiry* of a known host reads. A *first contact* is the request of a host never seen before:\n\
-         it is given a request_id, one durable write. A *repeat* is the same of a host that has its request_id already. A\n\
-         *restart* is three requests: first call, go-ahead, return (which completes it), each durable. *pgbench* is\n\
+         it is given a request_id, one durable write. A *repeat* is the same of a host that has its request_id already, which\n\
+         reads and locks but writes a sign of life every five minutes only. A *restart* is three requests: first call, go-ahead, return (which completes it), each durable. *pgbench* is\n\
          `pgbench -N -M prepared` on the same server, transactions per second. p50 and p99 are those of one HTTP request.\n\n",
     );
     text.push_str("| clusters | hosts | pgbench 16 / 64 | inquiries/s 16 / 64 | first contacts/s 16 / 64 | repeats/s 16 / 64 | restarts/s 16 / 64 | service RSS | backend private |\n");

@@ -50,6 +50,7 @@ fn defaults_are_goahead_client_s() {
             ca_file: None,
             fqdn: None,
             client_certificate: None,
+            token_file: None,
             condition: vec![files.at("script")],
             condition_text: files.at("script"),
             condition_code: 0,
