@@ -251,8 +251,8 @@ pub enum Finish {
     Lost(Option<Verdict>),
 }
 
-/// The operation that a request for `work` joins: the unit's last, if that is equal and waits for its turn. `open` are
-/// those of the unit that have not ended, in the order of their numbers.
-pub fn joined<'a>(open: &'a [Operation], work: &Work) -> Option<&'a Operation> {
-    open.last().filter(|last| last.state == State::Queued && last.work == *work)
+/// Whether a request for `work` joins the unit's last operation that has not ended: it does if that is equal and waits
+/// for its turn.
+pub fn joins(last: &Operation, work: &Work) -> bool {
+    last.state == State::Queued && last.work == *work
 }

@@ -172,7 +172,7 @@ fn time(what: &str, text: &str) -> Result<GoDuration, Invalid> {
 }
 
 /// The wall clock in microseconds since 1970.
-fn wall() -> i64 {
+pub fn wall() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
@@ -232,6 +232,9 @@ pub struct Outcome {
     pub ticket: Option<i64>,
     /// See `ticket`.
     pub lock_id: i32,
+    /// See [`Request::rank`].
+    #[serde(skip)]
+    pub rank: i32,
 }
 
 impl Outcome {
@@ -252,6 +255,7 @@ impl Outcome {
             condition: None,
             ticket: None,
             lock_id: 0,
+            rank: lock::FIRST,
         }
     }
 
@@ -270,7 +274,8 @@ impl Outcome {
         let Some(request) = request else { return Self { lock_id, ..Self::plain(outcome) } };
         let requested_at = Some(Wall(request.requested_at));
         let Some(hold) = &request.hold else {
-            return Self { requested_at, ticket: Some(request.ticket), lock_id, ..Self::plain(outcome) };
+            let (rank, ticket) = request.place_in_line();
+            return Self { requested_at, ticket: Some(ticket), rank, lock_id, ..Self::plain(outcome) };
         };
         let now = wall();
         let until =

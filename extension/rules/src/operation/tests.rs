@@ -25,18 +25,16 @@ fn running(max_retry: Option<i32>) -> Operation {
 
 #[test]
 fn only_an_equal_last_request_that_waits_is_joined() {
-    let mut open = vec![Operation::new(1, work("restart", None)), Operation::new(2, work("reload", None))];
-    assert_eq!(joined(&open, &work("reload", None)).map(|operation| operation.id), Some(2));
-    assert_eq!(joined(&open, &work("restart", None)), None);
-    assert_eq!(joined(&open, &work("reload", Some(1))), None);
-    assert_eq!(joined(&open, &Work { context: json!({ "version": 2 }), ..work("reload", None) }), None);
-    assert_eq!(joined(&open, &Work { services: Vec::new(), ..work("reload", None) }), None);
-    open.pop();
-    open[0].begin(7);
-    assert_eq!(joined(&open, &work("restart", None)), None, "what has begun may have read the old configuration");
-    assert_eq!(open[0].finish(7, Report::RetryRelease, true), Finish::Ended(Verdict::Retry));
-    assert_eq!(joined(&open, &work("restart", None)).map(|operation| operation.id), Some(1));
-    assert_eq!(joined(&[], &work("restart", None)), None);
+    let mut last = Operation::new(1, work("reload", None));
+    assert!(joins(&last, &work("reload", None)));
+    assert!(!joins(&last, &work("restart", None)));
+    assert!(!joins(&last, &work("reload", Some(1))));
+    assert!(!joins(&last, &Work { context: json!({ "version": 2 }), ..work("reload", None) }));
+    assert!(!joins(&last, &Work { services: Vec::new(), ..work("reload", None) }));
+    last.begin(7);
+    assert!(!joins(&last, &work("reload", None)), "what has begun may have read the old configuration");
+    assert_eq!(last.finish(7, Report::RetryRelease, true), Finish::Ended(Verdict::Retry));
+    assert!(joins(&last, &work("reload", None)));
 }
 
 #[test]
@@ -154,8 +152,7 @@ proptest! {
                 Step::Resume(unit) => units[unit].blocked = false,
                 Step::Request(unit, kind) => {
                     let work = work(["restart", "reload", "rotate"][usize::from(kind)], Some(2));
-                    let open: Vec<Operation> = units[unit].open.iter().map(|(operation, _)| operation.clone()).collect();
-                    if joined(&open, &work).is_none() {
+                    if !units[unit].open.last().is_some_and(|(last, _)| joins(last, &work)) {
                         ids += 1;
                         let ticket = lock.draw();
                         units[unit].open.push((Operation::new(ids, work), ticket));
