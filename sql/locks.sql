@@ -8,6 +8,7 @@ CREATE TABLE goahead._lock (
     policy         text,
     policy_error   text,
     halted         text,
+    on_failure     text NOT NULL DEFAULT 'continue' CHECK (on_failure IN ('continue', 'halt')),
     configured     boolean NOT NULL DEFAULT false,
     last_ticket    bigint NOT NULL DEFAULT 0,
     last_token     bigint NOT NULL DEFAULT 0,
@@ -21,12 +22,15 @@ CREATE TABLE goahead._lock (
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE goahead._lock IS 'Locks; one that nobody configured is made by its first request and dropped when it was idle for a day';
 COMMENT ON COLUMN goahead._lock.configured IS 'Made or changed by set_lock: never dropped by itself';
+COMMENT ON COLUMN goahead._lock.halted IS 'Why nothing is granted until an operator says so';
+COMMENT ON COLUMN goahead._lock.on_failure IS 'What a failed operation means for the others: they go on, or the lock is halted';
 COMMENT ON COLUMN goahead._lock.last_token IS 'The highest fencing token drawn; burned by a break, never drawn again';
 COMMENT ON COLUMN goahead._lock.resting_slots IS 'Slots that were not given back properly and are not granted before the lock''s delay has passed';
 
 CREATE TABLE goahead._lock_request (
     lock_id       int NOT NULL,
     holder        text COLLATE "C" NOT NULL CHECK (holder <> '' AND pg_catalog.octet_length(holder) <= 255),
+    rank          int NOT NULL DEFAULT 0,
     ticket        bigint NOT NULL,
     ttl_us        bigint CHECK (ttl_us > 0),
     place_us      bigint NOT NULL CHECK (place_us > 0),
@@ -53,8 +57,9 @@ CREATE TABLE goahead._lock_request (
 COMMENT ON TABLE goahead._lock_request IS 'Who asked for a lock: queued while it has no slot, holder with one. A row ends with its hold or place';
 -- the invariant: a slot has one holder; also finds the holders of a lock
 CREATE UNIQUE INDEX _lock_request_slot ON goahead._lock_request (lock_id, slot) WHERE slot IS NOT NULL;
+COMMENT ON COLUMN goahead._lock_request.rank IS '0: a first request; 1: a retry, which comes after all of these';
 -- the queue in order, and a place in it
-CREATE INDEX _lock_request_queue ON goahead._lock_request (lock_id, ticket) WHERE slot IS NULL;
+CREATE INDEX _lock_request_queue ON goahead._lock_request (lock_id, rank, ticket) WHERE slot IS NULL;
 
 CREATE TABLE goahead._lock_floor (
     singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
@@ -103,7 +108,7 @@ COMMENT ON FUNCTION goahead._is_policy(text) IS 'Whether a text names a function
 
 CREATE VIEW goahead.locks AS
 SELECT l.name, l.slots, h.held, q.queued, h.holders, l.delay_us * interval '1 microsecond' AS lock_delay, l.policy, l.policy_error,
-       l.halted, l.last_token, l.created_at
+       l.on_failure, l.halted, l.last_token, l.created_at
   FROM goahead._lock l
  CROSS JOIN LATERAL (SELECT count(*)::int AS held, pg_catalog.array_agg(r.holder ORDER BY r.slot) AS holders
                        FROM goahead._lock_request r WHERE r.lock_id = l.id AND r.slot IS NOT NULL) h
@@ -112,11 +117,11 @@ COMMENT ON VIEW goahead.locks IS 'Locks: slots, holders in the order of their sl
 
 CREATE VIEW goahead.lock_queue AS
 SELECT l.name AS lock, r.holder, CASE WHEN r.slot IS NULL THEN 'queued' ELSE 'held' END AS state,
-       CASE WHEN r.slot IS NULL THEN pg_catalog.row_number() OVER (PARTITION BY r.lock_id, r.slot IS NULL ORDER BY r.ticket) END AS position,
-       r.slot, r.token, r.ticket, r.ttl_us * interval '1 microsecond' AS ttl, r.requested_at, r.granted_at, r.waited, r.provisional, r.metadata
+       CASE WHEN r.slot IS NULL THEN pg_catalog.row_number() OVER (PARTITION BY r.lock_id, r.slot IS NULL ORDER BY r.rank, r.ticket) END AS position,
+       r.slot, r.token, r.rank, r.ticket, r.ttl_us * interval '1 microsecond' AS ttl, r.requested_at, r.granted_at, r.waited, r.provisional, r.metadata
   FROM goahead._lock_request r
   JOIN goahead._lock l ON l.id = r.lock_id;
-COMMENT ON VIEW goahead.lock_queue IS 'Who holds a lock and who waits for it, in the order of tickets';
+COMMENT ON VIEW goahead.lock_queue IS 'Who holds a lock and who waits for it, in order: first requests before retries (rank 1), each by ticket';
 
 CREATE VIEW goahead.lock_waits AS
 WITH RECURSIVE edge AS (

@@ -30,6 +30,9 @@ pub const HOST_LOCK: i32 = 0x6761_0003;
 pub const LOCK_LOCK: i32 = 0x6761_0004;
 /// Class of the advisory locks on keys of the rendezvous and on barriers; the second key is a hash of the name.
 pub const RENDEZVOUS_LOCK: i32 = 0x6761_0005;
+/// Class of the advisory locks on units, whose operations are in a queue; the second key is a hash of the name. Taken
+/// before the locks on locks.
+pub const UNIT_LOCK: i32 = 0x6761_0006;
 /// Settings are being changed.
 pub const SETTINGS: i32 = 1;
 /// A new epoch is being noted.

@@ -5,6 +5,7 @@ use crate::store::{Row, Store};
 use goahead_rules::duration::GoDuration;
 use goahead_rules::lease::{Clock, Instant};
 use goahead_rules::lock::{Hold, Lock, Request};
+use goahead_rules::operation::OnFailure;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Queued requests that a decision looks at beyond the number of slots: those that are alive, in order.
@@ -22,6 +23,10 @@ pub struct Facts {
     pub policy: Option<String>,
     /// How the policy failed last.
     pub policy_error: Option<String>,
+    /// What a failed operation means for the others.
+    pub on_failure: OnFailure,
+    /// Why it is halted, as `lock` says that it is.
+    pub halted: Option<String>,
     /// What its row says.
     pub row: LockRow,
 }
@@ -37,9 +42,17 @@ pub struct LockRow {
     pub resting: Vec<(i32, Instant)>,
     /// How the policy failed last.
     pub policy_error: Option<String>,
+    /// Why it is halted.
+    pub halted: Option<String>,
 }
 
 impl Facts {
+    /// Halts it for this reason, or lets it go on.
+    pub fn halt(&mut self, reason: Option<String>) {
+        self.lock.halted = reason.is_some();
+        self.halted = reason;
+    }
+
     /// The row as it should be now.
     pub fn row_now(&self) -> LockRow {
         LockRow {
@@ -47,6 +60,7 @@ impl Facts {
             last_token: self.lock.last_token,
             resting: self.lock.resting.clone(),
             policy_error: self.policy_error.clone(),
+            halted: self.halted.clone(),
         }
     }
 
@@ -61,7 +75,7 @@ impl Facts {
                 self.lock.requests.push(request);
             }
         }
-        self.lock.requests.sort_unstable_by_key(|request| request.ticket);
+        self.lock.requests.sort_unstable_by_key(Request::place_in_line);
     }
 }
 
@@ -140,7 +154,7 @@ fn read_requests(
              SELECT ", COLUMNS, " FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3)) AS n (id, most, everybody)
               CROSS JOIN LATERAL (SELECT q.* FROM goahead._lock_request q
                                    WHERE q.lock_id = n.id AND q.slot IS NULL AND (q.waited OR q.claim_us > 0 OR n.everybody)
-                                   ORDER BY q.ticket LIMIT n.most) r"
+                                   ORDER BY q.rank, q.ticket LIMIT n.most) r"
         ),
         &[
             locks.keys().copied().collect::<Vec<_>>().into(),
@@ -182,8 +196,8 @@ fn add(locks: &mut BTreeMap<i32, Facts>, requests: Vec<(i32, Request)>) {
 fn read_locks(store: &mut Store<'_, '_>, names: &BTreeSet<&str>) -> BTreeMap<i32, Facts> {
     let timeline = clock::timeline(store);
     let rows = store.rows(
-        "SELECT l.id, l.name, l.slots, l.delay_us, l.policy, l.policy_error, l.halted IS NOT NULL, l.last_ticket, l.last_token,
-                coalesce((SELECT f.token FROM goahead._lock_floor f), 0), l.resting_slots, l.resting_epochs, l.resting_us
+        "SELECT l.id, l.name, l.slots, l.delay_us, l.policy, l.policy_error, l.halted, l.last_ticket, l.last_token,
+                coalesce((SELECT f.token FROM goahead._lock_floor f), 0), l.resting_slots, l.resting_epochs, l.resting_us, l.on_failure
            FROM goahead._lock l WHERE l.name = ANY ($1)",
         &[names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>().into()],
         |row| {
@@ -191,7 +205,7 @@ fn read_locks(store: &mut Store<'_, '_>, names: &BTreeSet<&str>) -> BTreeMap<i32
             let since = epochs.into_iter().zip(us).map(|(epoch, us)| Instant { epoch, us });
             let lock = Lock {
                 delay: GoDuration::from_micros(row.get(4)),
-                halted: row.get(7),
+                halted: row.opt::<String>(7).is_some(),
                 last_ticket: row.get(8),
                 last_token: row.get(9),
                 token_floor: row.get::<i64>(10).max(timeline << 32),
@@ -203,8 +217,18 @@ fn read_locks(store: &mut Store<'_, '_>, names: &BTreeSet<&str>) -> BTreeMap<i32
                 last_token: lock.last_token,
                 resting: lock.resting.clone(),
                 policy_error: row.opt(6),
+                halted: row.opt(7),
             };
-            Facts { id: row.get(1), name: row.get(2), lock, policy: row.opt(5), policy_error: row.opt(6), row: row_was }
+            Facts {
+                id: row.get(1),
+                name: row.get(2),
+                lock,
+                policy: row.opt(5),
+                policy_error: row.opt(6),
+                on_failure: row.get::<String>(14).parse().expect("the schema knows the same words"),
+                halted: row.opt(7),
+                row: row_was,
+            }
         },
     );
     rows.into_iter().map(|facts| (facts.id, facts)).collect()
@@ -269,13 +293,14 @@ pub fn fence(store: &mut Store<'_, '_>, name: &str, token: i64) -> Option<Hold> 
 
 const COLUMNS: &str = "r.lock_id, r.holder, r.ticket, r.ttl_us, r.place_us, r.claim_us, r.asked_epoch, r.asked_us, r.waited,
     r.offered_epoch, r.offered_us, r.slot, r.token, r.granted_epoch, r.granted_us, r.renewed_epoch, r.renewed_us, r.provisional,
-    (extract(epoch FROM r.requested_at) * 1000000)::bigint";
+    (extract(epoch FROM r.requested_at) * 1000000)::bigint, r.rank";
 
 fn request(row: &Row<'_>) -> (i32, Request) {
     let ttl = row.opt(4).map(GoDuration::from_micros);
     let request = Request {
         new: false,
         holder: row.get(2),
+        rank: row.get(20),
         ticket: row.get(3),
         ttl,
         place: GoDuration::from_micros(row.get(5)),

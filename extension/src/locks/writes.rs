@@ -57,15 +57,15 @@ fn delete(store: &mut Store<'_, '_>, ended: &[(i32, String, bool)]) {
 }
 
 const NEW: &str = "unnest($1::int[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::boolean[], $9::bigint[],
-        $10::bigint[], $11::int[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[], $17::boolean[], $18::bigint[], $19::text[], $20::bigint[])
+        $10::bigint[], $11::int[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[], $17::boolean[], $18::bigint[], $19::text[], $20::bigint[], $21::int[])
     AS n (lock_id, holder, ttl_us, place_us, claim_us, asked_epoch, asked_us, waited, offered_epoch, offered_us, slot, token,
-          granted_epoch, granted_us, renewed_epoch, renewed_us, provisional, ticket, metadata, requested_us)";
+          granted_epoch, granted_us, renewed_epoch, renewed_us, provisional, ticket, metadata, requested_us, rank)";
 
 const INSERT: &str = const_format::concatcp!(
     "INSERT INTO goahead._lock_request (lock_id, holder, ttl_us, place_us, claim_us, asked_epoch, asked_us, waited, offered_epoch, offered_us,
-         slot, token, granted_epoch, granted_us, renewed_epoch, renewed_us, provisional, ticket, metadata, requested_at, granted_at)
+         slot, token, granted_epoch, granted_us, renewed_epoch, renewed_us, provisional, rank, ticket, metadata, requested_at, granted_at)
      SELECT n.lock_id, n.holder, n.ttl_us, n.place_us, n.claim_us, n.asked_epoch, n.asked_us, n.waited, n.offered_epoch, n.offered_us,
-         n.slot, n.token, n.granted_epoch, n.granted_us, n.renewed_epoch, n.renewed_us, n.provisional, n.ticket, n.metadata::jsonb,
+         n.slot, n.token, n.granted_epoch, n.granted_us, n.renewed_epoch, n.renewed_us, n.provisional, n.rank, n.ticket, n.metadata::jsonb,
          pg_catalog.to_timestamp(0) + n.requested_us * interval '1 microsecond',
          CASE WHEN n.slot IS NOT NULL THEN pg_catalog.clock_timestamp() END
        FROM ",
@@ -123,6 +123,7 @@ fn save(store: &mut Store<'_, '_>, sql: &'static str, requests: &[(i32, &Request
             number(&|request| request.ticket).into(),
             requests.iter().map(|(_, request)| request.metadata.clone()).collect::<Vec<_>>().into(),
             number(&|request| request.requested_at).into(),
+            requests.iter().map(|(_, request)| request.rank).collect::<Vec<_>>().into(),
         ],
     );
 }
@@ -142,11 +143,11 @@ fn write_locks(store: &mut Store<'_, '_>, locks: &mut BTreeMap<i32, Facts>) {
         |make: &dyn Fn(&(i32, Instant)) -> i64| changed.iter().map(|(_, row)| array(row, make)).collect::<Vec<_>>();
     store.run(
         "UPDATE goahead._lock AS l
-            SET last_ticket = n.last_ticket, last_token = n.last_token, policy_error = n.policy_error,
+            SET last_ticket = n.last_ticket, last_token = n.last_token, policy_error = n.policy_error, halted = n.halted,
                 resting_slots = n.slots::int[], resting_epochs = n.epochs::bigint[], resting_us = n.us::bigint[],
                 used_at = pg_catalog.clock_timestamp()
-           FROM unnest($1::int[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[])
-                AS n (id, last_ticket, last_token, policy_error, slots, epochs, us)
+           FROM unnest($1::int[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
+                AS n (id, last_ticket, last_token, policy_error, slots, epochs, us, halted)
           WHERE l.id = n.id",
         &[
             changed.iter().map(|(id, _)| *id).collect::<Vec<_>>().into(),
@@ -156,6 +157,7 @@ fn write_locks(store: &mut Store<'_, '_>, locks: &mut BTreeMap<i32, Facts>) {
             arrays(&|(slot, _)| i64::from(*slot)).into(),
             arrays(&|(_, since)| since.epoch).into(),
             arrays(&|(_, since)| since.us).into(),
+            changed.iter().map(|(_, row)| row.halted.clone()).collect::<Vec<_>>().into(),
         ],
     );
 }
