@@ -22,7 +22,7 @@ pub fn run(store: &mut Store<'_, '_>, calls: &[Result<Call, Invalid>], wait: boo
             Err(invalid) => Outcome::invalid(invalid.clone()),
         })
         .collect();
-    writes::write(store, &mut batch.locks, &batch.notes);
+    writes::write(store, &mut batch.locks, &batch.notes, clock);
     positions(store, outcomes)
 }
 

@@ -38,7 +38,7 @@ pub fn tick(store: &mut Store<'_, '_>, names: &BTreeSet<&str>, clock: Clock) -> 
     for facts in locks.values_mut() {
         engine::decide(store, facts, clock, |lock, policy, clock| lock.tick(policy, clock));
     }
-    writes::write(store, &mut locks, &BTreeMap::new());
+    writes::write(store, &mut locks, &BTreeMap::new(), clock);
     locks.len()
 }
 

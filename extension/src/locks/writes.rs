@@ -3,7 +3,7 @@
 use super::facts::{Facts, LockRow};
 use crate::events::{self, Event};
 use crate::store::Store;
-use goahead_rules::lease::Instant;
+use goahead_rules::lease::{self, Clock, Instant};
 use goahead_rules::lock::{End, Hold, Request};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -13,7 +13,12 @@ const CHANNEL: &str = "goahead_lock";
 
 /// Writes everything. What changes who holds a slot commits durably. `notes` are the reasons of operators, by lock and
 /// holder.
-pub fn write(store: &mut Store<'_, '_>, locks: &mut BTreeMap<i32, Facts>, notes: &BTreeMap<(i32, String), String>) {
+pub fn write(
+    store: &mut Store<'_, '_>,
+    locks: &mut BTreeMap<i32, Facts>,
+    notes: &BTreeMap<(i32, String), String>,
+    clock: Clock,
+) {
     let ended: Vec<(i32, String, bool)> = locks
         .values()
         .flat_map(|facts| {
@@ -38,7 +43,7 @@ pub fn write(store: &mut Store<'_, '_>, locks: &mut BTreeMap<i32, Facts>, notes:
     save(store, INSERT, &new);
     write_locks(store, locks);
     for facts in locks.values_mut() {
-        tell(store, facts, notes);
+        tell(store, facts, notes, clock);
     }
 }
 
@@ -163,7 +168,7 @@ fn write_locks(store: &mut Store<'_, '_>, locks: &mut BTreeMap<i32, Facts>) {
 }
 
 /// Wakes those whose turn it is, and writes what an operator would want to know later.
-fn tell(store: &mut Store<'_, '_>, facts: &mut Facts, notes: &BTreeMap<(i32, String), String>) {
+fn tell(store: &mut Store<'_, '_>, facts: &mut Facts, notes: &BTreeMap<(i32, String), String>, clock: Clock) {
     for holder in std::mem::take(&mut facts.lock.woken) {
         if let Some(ticket) = facts.of(&holder).map(|request| request.ticket) {
             let payload = format!("{}:{ticket}", facts.id);
@@ -181,6 +186,9 @@ fn tell(store: &mut Store<'_, '_>, facts: &mut Facts, notes: &BTreeMap<(i32, Str
                 End::Released | End::Withdrawn | End::PlaceLost => return None,
             };
             let mut detail = json!({ "lock": facts.name, "token": request.hold.as_ref().map(|hold| hold.token) });
+            if let Some(hold) = &request.hold {
+                detail["held"] = lease::whole_seconds(clock.since(hold.granted)).to_string().into();
+            }
             if let Some(note) = notes.get(&(facts.id, request.holder.clone())) {
                 detail["reason"] = note.as_str().into();
             }

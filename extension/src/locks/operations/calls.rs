@@ -45,13 +45,13 @@ fn request_operation(
         );
     }
     store::decide(|store| {
-        store.lock(store::UNIT_LOCK, store::name_key(unit));
+        let clock = rows::enter(store, unit);
         let last = rows::last(store, unit).map(|entry| entry.operation);
         if let Some(last) = last.filter(|last| operation::joins(last, &work)) {
             return last.id;
         }
         store.durable();
-        let mut turn = Turn::take(store, &work.lock, unit, false);
+        let mut turn = Turn::take(store, clock, &work.lock, unit, false);
         let ticket = turn.draw();
         turn.write(store);
         let known = rows::made_unit(store, unit);
@@ -83,12 +83,12 @@ impl Next {
 }
 
 fn next(store: &mut Store<'_, '_>, unit: &str, terms: &Terms) -> Next {
-    store.lock(store::UNIT_LOCK, store::name_key(unit));
+    let clock = rows::enter(store, unit);
     if rows::unit(store, unit).is_some_and(|unit| unit.blocked_by.is_some()) {
         return Next::none(store, "blocked", unit, terms.waits);
     }
     let Some(mut entry) = rows::first(store, unit) else { return Next::none(store, "nothing", unit, terms.waits) };
-    let mut turn = Turn::take(store, &entry.operation.work.lock, unit, false);
+    let mut turn = Turn::take(store, clock, &entry.operation.work.lock, unit, false);
     let held = entry.operation.token.filter(|token| turn.holds(unit, *token));
     if held.is_none()
         && let Some(verdict) = entry.operation.lose()
@@ -194,7 +194,7 @@ fn finish(
     if rows::unit_of(store, id).as_deref() != Some(unit) {
         return "unknown";
     }
-    store.lock(store::UNIT_LOCK, store::name_key(unit));
+    let clock = rows::enter(store, unit);
     let Some(mut entry) = rows::open(store, id) else {
         return match rows::ended_as(store, id, token, report).as_deref() {
             Some("done") => "done",
@@ -202,7 +202,7 @@ fn finish(
             None => "lost",
         };
     };
-    let mut turn = Turn::take(store, &entry.operation.work.lock, unit, true);
+    let mut turn = Turn::take(store, clock, &entry.operation.work.lock, unit, true);
     let holds = turn.holds(unit, token);
     match entry.operation.finish(token, report, holds) {
         Finish::Ended(verdict) => {

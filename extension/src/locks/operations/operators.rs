@@ -3,9 +3,11 @@
 use super::conclude::event;
 use super::rows;
 use super::turn::Turn;
+use crate::clock;
 use crate::events::{self, Event};
 use crate::sets::plain;
 use crate::store::{self, Store};
+use goahead_rules::lease::Clock;
 use goahead_rules::operation::State;
 use pgrx::prelude::*;
 use serde_json::json;
@@ -17,7 +19,7 @@ const WHY: &str = "say in a few words why; it is kept as an event";
 fn resume_unit(unit: Option<&str>, note: Option<&str>) -> &'static str {
     let (unit, note) = (plain(unit, "unit"), store::said(note, "the note", WHY));
     store::decide(|store| {
-        store.lock(store::UNIT_LOCK, store::name_key(unit));
+        let clock = rows::enter(store, unit);
         let Some(known) = rows::unit(store, unit) else { return "unknown" };
         let Some(failed) = known.blocked_by else { return "not_blocked" };
         store.durable();
@@ -30,7 +32,7 @@ fn resume_unit(unit: Option<&str>, note: Option<&str>) -> &'static str {
             && is_halted(store, &lock) == Some(true)
             && !rows::is_another_blocked(store, &lock, unit)
         {
-            go_on(store, &lock, note);
+            go_on(store, clock, &lock, note);
         }
         "resumed"
     })
@@ -40,12 +42,15 @@ fn resume_unit(unit: Option<&str>, note: Option<&str>) -> &'static str {
 #[search_path(pg_catalog, pg_temp)]
 fn resume_lock(lock: Option<&str>, note: Option<&str>) -> &'static str {
     let (lock, note) = (plain(lock, "lock"), store::said(note, "the note", WHY));
-    store::decide(|store| match is_halted(store, lock) {
-        None => "unknown",
-        Some(false) => "not_halted",
-        Some(true) => {
-            go_on(store, lock, note);
-            "resumed"
+    store::decide(|store| {
+        let clock = clock::settled(store);
+        match is_halted(store, lock) {
+            None => "unknown",
+            Some(false) => "not_halted",
+            Some(true) => {
+                go_on(store, clock, lock, note);
+                "resumed"
+            }
         }
     })
 }
@@ -57,9 +62,9 @@ fn is_halted(store: &mut Store<'_, '_>, lock: &str) -> Option<bool> {
         .first("SELECT halted FROM goahead._lock WHERE name = $1", &[lock.into()], |row| row.opt::<String>(1).is_some())
 }
 
-fn go_on(store: &mut Store<'_, '_>, lock: &str, note: &str) {
+fn go_on(store: &mut Store<'_, '_>, clock: Clock, lock: &str, note: &str) {
     store.durable();
-    let mut turn = Turn::take(store, lock, "", false);
+    let mut turn = Turn::take(store, clock, lock, "", false);
     let detail = json!({ "halted": turn.halted(), "note": note });
     events::write(store, &[Event { kind: "lock_resumed", cluster: None, subject: Some(lock.to_owned()), detail }]);
     turn.resume(store);
@@ -79,9 +84,9 @@ fn drop_operation(id: Option<i64>, reason: Option<&str>) -> &'static str {
     });
     store::decide(|store| {
         let Some(unit) = rows::unit_of(store, id) else { return "unknown" };
-        store.lock(store::UNIT_LOCK, store::name_key(&unit));
+        let clock = rows::enter(store, &unit);
         let Some(entry) = rows::open(store, id) else { return "ended" };
-        let mut turn = Turn::take(store, &entry.operation.work.lock, &unit, true);
+        let mut turn = Turn::take(store, clock, &entry.operation.work.lock, &unit, true);
         let is_first = rows::first(store, &unit).is_some_and(|first| first.operation.id == id);
         let runs = entry.operation.state != State::Queued;
         if runs && entry.operation.token.is_some_and(|token| turn.holds(&unit, token)) {
@@ -101,7 +106,7 @@ fn drop_operation(id: Option<i64>, reason: Option<&str>) -> &'static str {
 
 /// The unit is gone: what it has not done is dropped.
 pub fn forget(store: &mut Store<'_, '_>, unit: &str) {
-    store.lock(store::UNIT_LOCK, store::name_key(unit));
+    rows::enter(store, unit);
     if rows::forget(store, unit) > 0 {
         let event =
             Event { kind: "operations_dropped", cluster: None, subject: Some(unit.to_owned()), detail: json!({}) };

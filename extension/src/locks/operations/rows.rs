@@ -1,7 +1,9 @@
 //! Units and operations between their rows and the rules.
 
+use crate::clock;
 use crate::config;
-use crate::store::{Row, Store};
+use crate::store::{self, Row, Store};
+use goahead_rules::lease::Clock;
 use goahead_rules::operation::{Operation, Report, State, Work};
 use pgrx::JsonB;
 
@@ -27,6 +29,14 @@ pub struct Entry {
     pub operation: Operation,
     /// Its place in the lock's queue, among those of its rank.
     pub ticket: i64,
+}
+
+/// Begins a decision about a unit: nobody else decides about it until the transaction ends. The clock is read before
+/// anything is waited for, since a new epoch is noted under a lock too.
+pub fn enter(store: &mut Store<'_, '_>, unit: &str) -> Clock {
+    let clock = clock::settled(store);
+    store.lock(store::UNIT_LOCK, store::name_key(unit));
+    clock
 }
 
 /// A unit by its name.

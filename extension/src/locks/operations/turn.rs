@@ -1,6 +1,5 @@
 //! The lock under an operation: taken for one decision about one unit.
 
-use crate::clock;
 use crate::locks::facts::{self, Facts};
 use crate::locks::wire::Outcome;
 use crate::locks::{engine, writes};
@@ -35,8 +34,7 @@ pub struct Terms {
 
 impl Turn {
     /// Waits for the lock on a lock; makes it, with one slot, if it is not there. `ends`: the unit's hold may end by this.
-    pub fn take(store: &mut Store<'_, '_>, lock: &str, unit: &str, ends: bool) -> Self {
-        let clock = clock::settled(store);
+    pub fn take(store: &mut Store<'_, '_>, clock: Clock, lock: &str, unit: &str, ends: bool) -> Self {
         let names = BTreeSet::from([lock]);
         store.take(LOCK_LOCK, &names, true);
         let callers = [(lock, unit)];
@@ -120,7 +118,7 @@ impl Turn {
 
     /// Writes what was decided.
     pub fn write(mut self, store: &mut Store<'_, '_>) {
-        writes::write(store, &mut self.locks, &self.notes);
+        writes::write(store, &mut self.locks, &self.notes, self.clock);
     }
 
     fn decide<T>(&mut self, store: &mut Store<'_, '_>, decide: impl FnOnce(&mut Lock, Policy<'_>, Clock) -> T) -> T {
