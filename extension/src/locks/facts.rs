@@ -1,7 +1,8 @@
 //! Locks between their rows and the rules: what decisions about some of them need, read in a few statements.
 
 use crate::clock;
-use crate::store::{Row, Store};
+use crate::store::{ForRows, Row, Store, column};
+use const_format::concatcp;
 use goahead_rules::duration::GoDuration;
 use goahead_rules::lease::{Clock, Instant};
 use goahead_rules::lock::{Hold, Lock, Request};
@@ -10,6 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Queued requests that a decision looks at beyond the number of slots: those that are alive, in order.
 const AHEAD: i32 = 16;
+
+/// Requests of a lock that are read whether they matter or not.
+const FEW: i64 = 32;
 
 /// A lock whose advisory lock is held.
 pub struct Facts {
@@ -120,8 +124,8 @@ fn create(
     }
     store.begin();
     store.run(
-        "INSERT INTO goahead._lock (name, slots)
-         SELECT n.name, n.slots FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS n (name, slots)",
+        "INSERT INTO goahead._lock (name, slots, last_token)
+         SELECT n.name, n.slots, coalesce((SELECT f.token FROM goahead._lock_floor f), 0) FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS n (name, slots)",
         &[
             missing.iter().map(|(name, _)| (*name).to_owned()).collect::<Vec<_>>().into(),
             missing.iter().map(|(_, slots)| *slots).collect::<Vec<_>>().into(),
@@ -138,6 +142,16 @@ fn read_requests(
     if locks.is_empty() {
         return Vec::new();
     }
+    // Most locks have a handful of requests, and then the simplest statement reads them all.
+    let few = FEW * i64::try_from(locks.len()).unwrap_or(i64::MAX);
+    let all = store.rows(
+        concatcp!("SELECT ", COLUMNS, " FROM goahead._lock_request r WHERE r.lock_id = ANY ($1) LIMIT $2"),
+        &[locks.keys().copied().collect::<Vec<_>>().into(), few.into()],
+        request,
+    );
+    if i64::try_from(all.len()).is_ok_and(|count| count < few) {
+        return all;
+    }
     // A policy is told of everybody.
     let everybody: Vec<bool> = locks.values().map(|facts| facts.policy.is_some()).collect();
     let most: Vec<i64> = locks
@@ -145,7 +159,7 @@ fn read_requests(
         .map(|facts| if facts.policy.is_some() { i64::MAX } else { i64::from(facts.lock.slots.saturating_add(AHEAD)) })
         .collect();
     store.rows(
-        const_format::concatcp!(
+        concatcp!(
             "SELECT ", COLUMNS, " FROM pg_catalog.unnest($1) AS n (id) JOIN goahead._lock_request r ON r.lock_id = n.id AND r.slot IS NOT NULL
              UNION ALL
              SELECT ", COLUMNS, " FROM ROWS FROM (pg_catalog.unnest($4), pg_catalog.unnest($5)) AS n (id, holder)
@@ -171,7 +185,7 @@ fn read_requests(
 pub fn read_lapsed(store: &mut Store<'_, '_>, locks: &mut BTreeMap<i32, Facts>, clock: Clock) {
     let ids: Vec<i32> = locks.keys().copied().collect();
     let requests = store.rows(
-        const_format::concatcp!(
+        concatcp!(
             "SELECT ", COLUMNS, " FROM goahead._lock_request r
               WHERE r.lock_id = ANY ($1) AND r.slot IS NULL AND (r.asked_epoch <> $2 OR r.asked_us + r.place_us <= $3) LIMIT 10000"
         ),
@@ -196,26 +210,22 @@ fn add(locks: &mut BTreeMap<i32, Facts>, requests: Vec<(i32, Request)>) {
 fn read_locks(store: &mut Store<'_, '_>, names: &BTreeSet<&str>) -> BTreeMap<i32, Facts> {
     let timeline = clock::timeline(store);
     let rows = store.rows(
-        "SELECT l.id, l.name, l.slots, l.delay_us, l.policy, l.policy_error, l.halted, l.last_ticket, l.last_token,
-                coalesce((SELECT f.token FROM goahead._lock_floor f), 0), l.resting_slots, l.resting_epochs, l.resting_us, l.on_failure
+        "SELECT l.id, l.name, l.slots, l.delay_us, l.policy, l.policy_error, l.halted, l.last_ticket, l.last_token, l.on_failure
            FROM goahead._lock l WHERE l.name = ANY ($1)",
         &[names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>().into()],
         |row| {
-            let (slots, epochs, us): (Vec<i32>, Vec<i64>, Vec<i64>) = (row.get(11), row.get(12), row.get(13));
-            let since = epochs.into_iter().zip(us).map(|(epoch, us)| Instant { epoch, us });
             let lock = Lock {
                 delay: GoDuration::from_micros(row.get(4)),
                 halted: row.opt::<String>(7).is_some(),
                 last_ticket: row.get(8),
                 last_token: row.get(9),
-                token_floor: row.get::<i64>(10).max(timeline << 32),
-                resting: slots.into_iter().zip(since).collect(),
+                token_floor: timeline << 32,
                 ..Lock::new(row.get(3))
             };
             let row_was = LockRow {
                 last_ticket: lock.last_ticket,
                 last_token: lock.last_token,
-                resting: lock.resting.clone(),
+                resting: Vec::new(),
                 policy_error: row.opt(6),
                 halted: row.opt(7),
             };
@@ -225,13 +235,35 @@ fn read_locks(store: &mut Store<'_, '_>, names: &BTreeSet<&str>) -> BTreeMap<i32
                 lock,
                 policy: row.opt(5),
                 policy_error: row.opt(6),
-                on_failure: row.get::<String>(14).parse().expect("the schema knows the same words"),
+                on_failure: row.get::<String>(10).parse().expect("the schema knows the same words"),
                 halted: row.opt(7),
                 row: row_was,
             }
         },
     );
-    rows.into_iter().map(|facts| (facts.id, facts)).collect()
+    let mut locks: BTreeMap<i32, Facts> = rows.into_iter().map(|facts| (facts.id, facts)).collect();
+    read_resting(store, &mut locks);
+    locks
+}
+
+/// Reads which slots rest, of locks that let them.
+fn read_resting(store: &mut Store<'_, '_>, locks: &mut BTreeMap<i32, Facts>) {
+    let delayed = |facts: &&Facts| facts.lock.delay > GoDuration(0);
+    let ids: Vec<i32> = locks.values().filter(delayed).map(|facts| facts.id).collect();
+    if ids.is_empty() {
+        return;
+    }
+    let resting = store.rows(
+        "SELECT s.lock_id, s.slot, s.since_epoch, s.since_us FROM goahead._lock_rest s WHERE s.lock_id = ANY ($1) ORDER BY s.lock_id, s.slot",
+        &[ids.into()],
+        |row| (row.get::<i32>(1), (row.get::<i32>(2), Instant { epoch: row.get(3), us: row.get(4) })),
+    );
+    for (id, rest) in resting {
+        if let Some(facts) = locks.get_mut(&id) {
+            facts.lock.resting.push(rest);
+            facts.row.resting.push(rest);
+        }
+    }
 }
 
 /// Notes which holds may not end now, of those that time or a caller ends: a transaction has locked the row for
@@ -254,14 +286,16 @@ pub fn note_guarded(
     if ending.is_empty() {
         return;
     }
+    const FREE: ForRows = ForRows {
+        one: "SELECT r.lock_id, r.holder FROM goahead._lock_request r WHERE r.lock_id = $1 AND r.holder = $2 FOR UPDATE SKIP LOCKED",
+        many: "SELECT r.lock_id, r.holder FROM goahead._lock_request r
+                WHERE (r.lock_id, r.holder) IN (SELECT n.id, n.holder FROM unnest($1::int[], $2::text[]) AS n (id, holder))
+                  FOR UPDATE OF r SKIP LOCKED",
+    };
+    let asked: Vec<&(i32, String)> = ending.iter().collect();
     let free = store.rows(
-        "SELECT r.lock_id, r.holder FROM goahead._lock_request r
-          WHERE (r.lock_id, r.holder) IN (SELECT n.id, n.holder FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS n (id, holder))
-            FOR UPDATE OF r SKIP LOCKED",
-        &[
-            ending.iter().map(|(id, _)| *id).collect::<Vec<_>>().into(),
-            ending.iter().map(|(_, holder)| holder.clone()).collect::<Vec<_>>().into(),
-        ],
+        FREE.text(asked.len()),
+        &[column(&asked, |(id, _)| *id), column(&asked, |(_, holder)| holder.clone())],
         |row| (row.get::<i32>(1), row.get::<String>(2)),
     );
     for key in free {
@@ -282,7 +316,7 @@ pub fn fence(store: &mut Store<'_, '_>, name: &str, token: i64) -> Option<Hold> 
     store.begin();
     let id = store.first("SELECT id FROM goahead._lock WHERE name = $1", &[name.into()], |row| row.get::<i32>(1))?;
     let rows = store.rows(
-        const_format::concatcp!(
+        concatcp!(
             "SELECT ", COLUMNS, " FROM goahead._lock_request r WHERE r.lock_id = $1 AND r.slot IS NOT NULL AND r.token = $2 FOR KEY SHARE OF r"
         ),
         &[id.into(), token.into()],

@@ -45,7 +45,8 @@ fn set_lock(
         }
         store.lock(store::LOCK_LOCK, store::name_key(name));
         store.run(
-            "INSERT INTO goahead._lock (name, slots, configured) VALUES ($1, coalesce($2, 1), true) ON CONFLICT (name) DO NOTHING",
+            "INSERT INTO goahead._lock (name, slots, configured, last_token)
+             VALUES ($1, coalesce($2, 1), true, coalesce((SELECT f.token FROM goahead._lock_floor f), 0)) ON CONFLICT (name) DO NOTHING",
             &[name.into(), slots.into()],
         );
         store.durable();
@@ -60,6 +61,10 @@ fn set_lock(
                 policy.into(),
                 on_failure.map(OnFailure::as_str).into(),
             ],
+        );
+        store.run(
+            "DELETE FROM goahead._lock_rest s USING goahead._lock l WHERE l.name = $1 AND l.delay_us = 0 AND s.lock_id = l.id",
+            &[name.into()],
         );
         let detail = json!({
             "slots": slots, "lock_delay": delay.map(|delay| delay.to_string()), "policy": policy,

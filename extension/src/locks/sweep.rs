@@ -20,7 +20,7 @@ pub fn sweep(store: &mut Store<'_, '_>, clock: Clock) -> usize {
         |row| row.get::<String>(1),
     );
     let resting = store.rows(
-        "SELECT l.name FROM goahead._lock l WHERE pg_catalog.cardinality(l.resting_slots) > 0 ORDER BY l.id LIMIT $1",
+        "SELECT DISTINCT l.name FROM goahead._lock_rest s JOIN goahead._lock l ON l.id = s.lock_id ORDER BY l.name LIMIT $1",
         &[AT_ONCE.into()],
         |row| row.get::<String>(1),
     );

@@ -96,7 +96,6 @@ pub mod locks {
                     renewed_us = renewed_us - {us}"
         ))
         .expect("it runs");
-        Spi::run(&format!("UPDATE goahead._lock SET resting_us = ARRAY(SELECT n - {us} FROM unnest(resting_us) AS n)"))
-            .expect("it runs");
+        Spi::run(&format!("UPDATE goahead._lock_rest SET since_us = since_us - {us}")).expect("it runs");
     }
 }

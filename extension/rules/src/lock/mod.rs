@@ -42,8 +42,8 @@ pub struct Lock {
     pub last_ticket: i64,
     /// The highest token that was drawn.
     pub last_token: i64,
-    /// Tokens are higher than this: those of pruned locks, and the timeline in the upper half (design: a token that an
-    /// asynchronous failover has lost is never drawn again).
+    /// Tokens are higher than this: the timeline in the upper half, so that a token that an asynchronous failover has lost
+    /// is never drawn again.
     pub token_floor: i64,
     /// Slots that rest, and since when.
     pub resting: Vec<(i32, Instant)>,
