@@ -146,8 +146,7 @@ fn every_signal_reaches_the_whole_group() {
         eventually(name, SOON, || (heard("outer") && (deaf || heard("inner"))).then_some(()));
     }
     assert!(pids.iter().all(|pid| process::runs(*pid)), "they have caught them all");
-    // The one that cannot be passed on: the command does not outlive its keeper.
-    process::signal_pid(pids[0], Signal::KILL);
+    // The one that cannot be passed on: neither the command nor what it has started outlives its keeper.
     run.signal(Signal::KILL);
     eventually("the command is dead", SOON, || pids.iter().all(|pid| !process::runs(*pid)).then_some(()));
 }
@@ -255,6 +254,23 @@ fn who_was_stopped_beyond_the_ttl_is_killed_when_it_goes_on() {
     assert!(woken.elapsed() < Duration::from_secs(5), "{:?}", woken.elapsed());
     world.tell("second");
     assert_eq!(second.end(), 0, "{}", second.output());
+}
+
+#[test]
+fn a_keeper_that_is_stopped_does_not_keep_the_command_alive() {
+    let server = Postgres::start();
+    let database = server.database("fleet");
+    let service = Setup::over(&database).start();
+    let world = World::new();
+    let first = Run::start(&service.url, &["etl", "--ttl", "3s", "--", "sh", "-c", &world.busy("first")]);
+    world.wait_for("first");
+    let second = Run::start(&service.url, &["etl", "--wait", "60s", "--", "sh", "-c", &world.once("second")]);
+    eventually("the second waits", SOON, || (requests(&database) == 2).then_some(()));
+    first.signal(Signal::STOP);
+    assert_eq!(second.end(), 0, "{}", second.output());
+    world.one_after_the_other("first", "second");
+    first.signal(Signal::CONT);
+    assert_eq!(first.end(), 76, "{}", first.output());
 }
 
 #[test]
