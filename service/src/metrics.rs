@@ -13,6 +13,8 @@ pub struct Metrics {
     pub http_duration: HistogramVec,
     /// Answers about restarts by kind, outcome and the condition that denied
     pub outcomes: IntCounterVec,
+    /// Reports about operations, by what came of them
+    pub operations: IntCounterVec,
     /// Items that shared one call to the database, by kind
     pub fold_batch: HistogramVec,
     /// Seconds that one shared call took, by kind
@@ -67,6 +69,11 @@ impl Metrics {
                 "goahead_restart_outcomes_total",
                 "Answers about restarts; condition is set for denials.",
                 &["kind", "outcome", "condition"],
+            ),
+            operations: counter(
+                "goahead_operation_reports_total",
+                "Reports about operations under locks: done, retry, hold, failed, lost, guarded or unknown.",
+                &["outcome"],
             ),
             fold_batch: histogram(
                 "goahead_fold_batch_size",

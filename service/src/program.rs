@@ -136,7 +136,6 @@ impl Program {
     }
 
     /// Gives it these bytes on standard input.
-    #[cfg_attr(not(test), expect(dead_code, reason = "messages will hand their data to handlers this way"))]
     pub fn stdin(mut self, bytes: Vec<u8>) -> Self {
         self.stdin = Some(bytes);
         self

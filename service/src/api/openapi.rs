@@ -28,6 +28,7 @@ use super::Shared;
         (name = "restarts", description = "Restarts and their history"),
         (name = "rollouts", description = "Restarts of whole clusters"),
         (name = "locks", description = "Locks with a queue, fencing tokens and leases; asking needs no credentials unless --require-auth"),
+        (name = "operations", description = "What units do under a lock, such as a restart of services; asking needs no credentials unless --require-auth"),
         (name = "events", description = "What happened"),
     ),
 )]

@@ -11,6 +11,7 @@ pub mod completions;
 pub mod database;
 pub mod lock;
 pub mod man;
+pub mod operate;
 pub mod rollout;
 pub mod serve;
 pub mod service;

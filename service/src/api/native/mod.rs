@@ -7,6 +7,7 @@ mod clusters;
 mod events;
 mod hosts;
 mod locks;
+mod operations;
 mod restarts;
 mod rollouts;
 
@@ -27,7 +28,11 @@ use super::{App, Shared, payload};
 use crate::db;
 
 pub use events::STREAMS;
-pub use locks::open_router as locks;
+
+/// What users of locks call, and units that work under them.
+pub fn locks() -> OpenApiRouter<Shared> {
+    locks::open_router().merge(operations::open_router())
+}
 
 /// All routes of the native API.
 pub fn router() -> OpenApiRouter<Shared> {
@@ -35,6 +40,7 @@ pub fn router() -> OpenApiRouter<Shared> {
         .merge(clusters::router())
         .merge(hosts::router())
         .merge(locks::router())
+        .merge(operations::router())
         .merge(restarts::router())
         .merge(rollouts::router())
         .merge(events::router())
