@@ -13,5 +13,6 @@ mod hostile;
 mod lock_command;
 mod locks;
 mod open_transaction;
+mod rendezvous_sql;
 mod trace;
 mod two_databases;
