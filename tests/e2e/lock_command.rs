@@ -202,7 +202,7 @@ fn a_service_that_goes_away_ends_the_command_before_the_next_holder_starts() {
     let database = server.database("fleet");
     let mut services = [Setup::over(&database).start(), Setup::over(&database).start()];
     let world = World::new();
-    let first = Run::start(&services[0].url, &["etl", "--ttl", "3s", "--", "sh", "-c", &world.busy("first")]);
+    let first = Run::start(&services[0].url, &["etl", "--ttl", "5s", "--", "sh", "-c", &world.busy("first")]);
     world.wait_for("first");
     let second = Run::start(&services[1].url, &["etl", "--wait", "60s", "--", "sh", "-c", &world.once("second")]);
     eventually("the second waits", SOON, || (requests(&database) == 2).then_some(()));
@@ -218,7 +218,7 @@ fn a_service_that_hangs_is_no_better_than_one_that_is_gone() {
     let database = server.database("fleet");
     let services = [Setup::over(&database).start(), Setup::over(&database).start()];
     let world = World::new();
-    let first = Run::start(&services[0].url, &["etl", "--ttl", "3s", "--", "sh", "-c", &world.busy("first")]);
+    let first = Run::start(&services[0].url, &["etl", "--ttl", "5s", "--", "sh", "-c", &world.busy("first")]);
     world.wait_for("first");
     let second = Run::start(&services[1].url, &["etl", "--wait", "60s", "--", "sh", "-c", &world.once("second")]);
     eventually("the second waits", SOON, || (requests(&database) == 2).then_some(()));
@@ -263,7 +263,7 @@ fn a_keeper_that_is_stopped_does_not_keep_the_command_alive() {
     let database = server.database("fleet");
     let service = Setup::over(&database).start();
     let world = World::new();
-    let first = Run::start(&service.url, &["etl", "--ttl", "3s", "--", "sh", "-c", &world.busy("first")]);
+    let first = Run::start(&service.url, &["etl", "--ttl", "5s", "--", "sh", "-c", &world.busy("first")]);
     world.wait_for("first");
     // It waits for longer than its own ttl, which begins only with the grant.
     let second =
@@ -366,24 +366,31 @@ fn short_holders_follow_each_other_at_once_and_in_order() {
 fn a_token_and_an_authority_open_a_service_that_asks_for_them() {
     let (server, authority) = (Postgres::start(), Authority::new());
     let database = server.database("fleet");
-    let service = Setup::over(&database).tls(&authority).switch("--require-auth").start();
+    let service = Setup::over(&database).tls(&authority).switch("--bind-names").start();
     let url = service.url.replace("127.0.0.1", "localhost");
     let world = World::new();
-    let create = "SELECT goahead.create_token('host')";
+    let create = "SELECT goahead.create_token('host', ARRAY['host-a.example.org'])";
     let secret: String = database.connect().query_one(create, &[]).expect("a token").get(0);
     std::fs::write(world.path("token"), format!("{secret}\n")).expect("write");
     std::fs::write(world.path("wrong"), "gth_wrong\n").expect("write");
     let authority = authority.file();
     let authority = authority.to_str().expect("UTF-8");
-    let run = |more: &[&str]| {
-        let run = Run::start(&url, &[more, &["etl", "--wait", "0s", "--", "true"]].concat());
+    let run_as = |holder: &str, more: &[&str]| {
+        let run = Run::start(&url, &[more, &["etl", "--holder", holder, "--wait", "0s", "--", "true"]].concat());
         (run.end(), run.output())
     };
-    let trusted = run(&["--ca-file", authority, "--token-file", &world.path("token")]);
+    let right = ["--ca-file", authority, "--token-file", &world.path("token")];
+    let trusted = run_as("host-a.example.org", &right);
     assert_eq!(trusted.0, 0, "{}", trusted.1);
-    let wrong = run(&["--ca-file", authority, "--token-file", &world.path("wrong")]);
+    let one_of_several = run_as("host-a.example.org:4711", &right);
+    assert_eq!(one_of_several.0, 0, "{}", one_of_several.1);
+    for other in ["host-b.example.org", "host-b.example.org:4711", "host-a.example.org4711", ":host-a.example.org"] {
+        let refused = run_as(other, &right);
+        assert_eq!(refused.0, 1, "{other}: {}", refused.1);
+    }
+    let wrong = run_as("host-a.example.org", &["--ca-file", authority, "--token-file", &world.path("wrong")]);
     assert_eq!(wrong.0, 1, "{}", wrong.1);
-    let untrusted = run(&["--token-file", &world.path("token")]);
+    let untrusted = run_as("host-a.example.org", &["--token-file", &world.path("token")]);
     assert_eq!(untrusted.0, 69, "{}", untrusted.1);
     assert!(![trusted, wrong, untrusted].iter().any(|(_, said)| said.contains(&secret)));
 }
