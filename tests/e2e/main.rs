@@ -3,6 +3,7 @@
 mod client;
 mod clock_step;
 mod concurrency;
+mod coordinator;
 mod crash;
 mod database_away;
 mod disk_full;
@@ -12,5 +13,6 @@ mod fleetlock;
 mod hostile;
 mod locks;
 mod open_transaction;
+mod operations;
 mod trace;
 mod two_databases;
