@@ -3,6 +3,7 @@
 mod client;
 mod clock_step;
 mod concurrency;
+mod coordinator;
 mod crash;
 mod database_away;
 mod disk_full;
@@ -13,6 +14,7 @@ mod hostile;
 mod lock_command;
 mod locks;
 mod open_transaction;
+mod operations;
 mod rendezvous_sql;
 mod trace;
 mod two_databases;

@@ -130,7 +130,7 @@ struct Next {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     context: Option<Box<RawValue>>,
-    /// The number of this attempt, from 1; how many have begun if none runs.
+    /// The number of this attempt, from 1; how many have begun if none has.
     #[serde(skip_serializing_if = "Option::is_none")]
     attempt: Option<i32>,
     /// Attempts after the first, if there is a limit.
@@ -145,7 +145,7 @@ struct Next {
     /// When the hold ends unless it is renewed.
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<String>,
-    /// The grant ended a wait and goes to the next unless it is renewed before then.
+    /// The grant ended a wait and goes to the next unless the unit asks again before then, without a wait.
     #[serde(skip_serializing_if = "Option::is_none")]
     confirm_by: Option<String>,
     /// Why nobody is granted the lock.

@@ -40,8 +40,8 @@ pub struct Operation {
 pub enum Next {
     /// This
     Granted(Operation),
-    /// It is not its turn: the place in the queue, from 1
-    Queued(i64),
+    /// It is not its turn: the place in the queue, from 1, and of which lock
+    Queued(i64, String),
     /// Nothing
     Nothing,
     /// An operation failed, and nobody has looked at it
@@ -97,17 +97,17 @@ impl Calls<'_> {
         let path = format!("v1/units/{}/next", segment(self.unit));
         if once {
             let next = self.look(&path, &body, ANSWER).await?;
-            if !matches!(next, Next::Queued(_)) {
+            if !matches!(next, Next::Queued(..)) {
                 return Ok(next);
             }
         }
         body["wait"] = go(wait).to_string().into();
-        let next = self.look(&path, &body, wait + ANSWER).await?;
-        match &next {
+        match self.look(&path, &body, wait + ANSWER).await? {
             Next::Granted(operation) if operation.confirm_by.is_some() => {
-                Ok(if self.renew(operation, ttl, ANSWER).await? { next } else { Next::Queued(1) })
+                body["wait"] = Value::Null;
+                self.look(&path, &body, ANSWER).await
             }
-            _ => Ok(next),
+            next => Ok(next),
         }
     }
 
@@ -118,7 +118,10 @@ impl Calls<'_> {
             "granted" => serde_json::from_str(&answer.body)
                 .map(Next::Granted)
                 .map_err(|error| Trouble::Refused(format!("the answer is no operation: {error}"))),
-            "queued" => Ok(Next::Queued(field(&answer, "position", Value::as_i64)?)),
+            "queued" => Ok(Next::Queued(
+                field(&answer, "position", Value::as_i64)?,
+                field(&answer, "lock", |lock| lock.as_str().map(str::to_owned))?,
+            )),
             "blocked" => Ok(Next::Blocked),
             _ => Ok(Next::Nothing),
         }
@@ -145,20 +148,13 @@ impl Calls<'_> {
         field(&answer, "outcome", |outcome| outcome.as_str().map(str::to_owned))
     }
 
-    /// Gives up the place in the queue, so that nobody waits for a unit that has ended.
+    /// Gives up the place in a lock's queue, so that nobody waits for a unit that has ended.
     ///
     /// # Errors
     /// When there is no answer.
-    pub async fn leave(&self) -> Result<(), Trouble> {
-        // What the unit is to do next, and under which lock, is known to the service alone; without a wait the place
-        // counts only when it is asked for again.
-        let body = json!({ "ttl": "1s", "request_ttl": "1s", "claim_within": "0s" });
-        let path = format!("v1/units/{}/next", segment(self.unit));
-        match self.look(&path, &body, ANSWER).await? {
-            // Granted in the very last moment: nothing has been done about it.
-            Next::Granted(operation) => self.finish(&operation, "retry_release", "told to end").await.map(drop),
-            _ => Ok(()),
-        }
+    pub async fn leave(&self, lock: &str) -> Result<(), Trouble> {
+        let path = format!("v1/locks/{}/withdraw", segment(lock));
+        self.post(&path, &json!({ "holder": self.unit }), ANSWER, &[200, 409, 410]).await.map(drop)
     }
 
     async fn post(&self, path: &str, body: &Value, limit: Duration, good: &[u16]) -> Result<Answer, Trouble> {

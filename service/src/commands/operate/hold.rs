@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use goahead_rules::operation::Report;
 use rustix::time::{ClockId, clock_gettime};
-use tokio::time::{sleep, timeout};
+use tokio::sync::watch;
+use tokio::time::sleep;
 
 use super::calls::{Calls, Operation, Trouble};
 use super::signals::Signals;
@@ -16,6 +17,9 @@ const TICK: Duration = Duration::from_millis(250);
 pub const GRACE: Duration = Duration::from_secs(2);
 /// How long before the end of the hold nothing may run any more.
 const MARGIN: Duration = Duration::from_millis(500);
+
+/// The pause between two reports that nobody heard.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// The time since the machine was started, also while it slept.
 fn now() -> Duration {
@@ -39,14 +43,11 @@ pub async fn attempt(
         operation.lock,
         operation.token
     );
-    let (lost, ended) = tokio::sync::watch::channel(false);
-    let stop = || {
-        let mut lost = ended.clone();
-        async move {
-            tokio::select! {
-                _ = lost.wait_for(|lost| *lost) => {}
-                () = signals.wait(2) => {}
-            }
+    let (lost, ended) = watch::channel(false);
+    let stop = || async {
+        tokio::select! {
+            () = has_ended(&ended) => {}
+            () = signals.wait(2) => {}
         }
     };
     let keeps = async {
@@ -58,10 +59,12 @@ pub async fn attempt(
     };
     let works = async {
         let told = work::run(programs, operation, calls.unit, stop).await;
-        if *ended.borrow() {
-            return None;
+        // Without the hold nobody listens to a report; a service that is away hears it for as long as there is time.
+        tokio::select! {
+            outcome = report(calls, operation, told.report, &told.detail) => outcome.map(|outcome| (told, outcome)),
+            () = has_ended(&ended) => None,
+            () = signals.wait(3) => None,
         }
-        report(calls, operation, told.report, &told.detail).await.map(|outcome| (told, outcome))
     };
     let settled = tokio::select! {
         settled = works => settled,
@@ -76,6 +79,13 @@ pub async fn attempt(
             tracing::warn!("operation {} was not reported; it is tried again", operation.id);
             false
         }
+    }
+}
+
+async fn has_ended(ended: &watch::Receiver<bool>) {
+    let mut ended = ended.clone();
+    if ended.wait_for(|ended| *ended).await.is_err() {
+        std::future::pending().await
     }
 }
 
@@ -125,6 +135,6 @@ async fn report(calls: &Calls<'_>, operation: &Operation, report: Report, detail
             }
             Err(Trouble::Away(_)) => {}
         }
-        let _ = timeout(Duration::from_secs(1), std::future::pending::<()>()).await;
+        sleep(AGAIN).await;
     }
 }

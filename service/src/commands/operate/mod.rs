@@ -247,6 +247,7 @@ async fn operate(args: &Args, calls: &Calls<'_>, stash: Option<&Stash>) -> Comma
     };
     let mut away = AWAY.0;
     let mut told = "";
+    let mut place: Option<String> = None;
     while !signals.came() {
         let look = async {
             if let Some(stash) = stash {
@@ -261,8 +262,9 @@ async fn operate(args: &Args, calls: &Calls<'_>, stash: Option<&Stash>) -> Comma
         let Some(next) = signals.unless(look).await else { break };
         let operation = match next? {
             Ok(Next::Granted(operation)) => operation,
-            Ok(Next::Queued(position)) => {
+            Ok(Next::Queued(position, lock)) => {
                 away = AWAY.0;
+                place = Some(lock);
                 if told != "queued" {
                     tracing::info!("waiting for a lock: position {position}");
                     told = "queued";
@@ -299,7 +301,7 @@ async fn operate(args: &Args, calls: &Calls<'_>, stash: Option<&Stash>) -> Comma
                 continue;
             }
         };
-        (away, told) = (AWAY.0, "");
+        (away, told, place) = (AWAY.0, "", None);
         let attempt = u32::try_from(operation.attempt).unwrap_or(1).clamp(1, 16);
         let done = hold::attempt(calls, &operation, &programs, args.ttl, &signals).await;
         if !done {
@@ -309,8 +311,10 @@ async fn operate(args: &Args, calls: &Calls<'_>, stash: Option<&Stash>) -> Comma
             signals.unless(tokio::time::sleep(pause)).await;
         }
     }
-    if !matches!(tokio::time::timeout(POLL, calls.leave()).await, Ok(Ok(()))) {
-        tracing::warn!("could not leave the queue; the place ends by itself");
+    if let Some(lock) = place
+        && let Err(trouble) = calls.leave(&lock).await
+    {
+        tracing::warn!("could not leave the queue of {lock}, the place ends by itself: {trouble}");
     }
     Ok(ExitCode::SUCCESS)
 }
