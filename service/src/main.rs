@@ -12,6 +12,7 @@ mod legacy;
 mod logging;
 mod metrics;
 mod peer;
+mod probe;
 mod program;
 mod yaml;
 

@@ -24,7 +24,7 @@ use tokio_postgres::{Row, types::Type};
 
 pub use self::address::Address;
 pub use self::embedded::{Embedded, default_data_directory, running_at};
-pub use self::error::{DbError, SqlError};
+pub use self::error::{DbError, SqlError, chain as error_chain};
 pub use self::health::Health;
 pub use self::json::Json;
 pub use self::notifications::{Notifications, Subscription};
