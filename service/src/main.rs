@@ -1,6 +1,6 @@
 //! One binary that carries HTTP to the `goahead` functions of a PostgreSQL database, and runs what a database must not run.
 //!
-//! The floors, from the top: `main` > `commands` > `api` > `db`, `program`. Nothing imports upward.
+//! The floors, from the top: `main` > `commands` > `api` > `rendezvous`, `checks`, `probe` > `db`, `program`. Nothing imports upward.
 
 mod api;
 mod checks;
@@ -14,6 +14,7 @@ mod metrics;
 mod peer;
 mod probe;
 mod program;
+mod rendezvous;
 mod yaml;
 
 use std::process::ExitCode;
