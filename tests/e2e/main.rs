@@ -12,5 +12,6 @@ mod fleetlock;
 mod hostile;
 mod locks;
 mod open_transaction;
+mod rendezvous;
 mod trace;
 mod two_databases;

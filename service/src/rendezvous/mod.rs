@@ -29,6 +29,7 @@ pub use self::key::Key;
 pub use self::probes::{Probes, Unprobed};
 pub use self::time::{LONGEST_WAIT, time};
 
+use self::barrier::Visits;
 use self::call::Call;
 use self::entry::{Entry, Place, Slot, Standing};
 use crate::db::{Database, DbError, Meeting, RendezvousOutcome};
@@ -57,6 +58,7 @@ struct Shared {
     /// The name under which this process is one of those that wait
     service: String,
     slots: Mutex<HashMap<Key, Arc<Slot>>>,
+    visits: Mutex<Visits>,
     looks: Semaphore,
     /// Tasks of keys
     attending: AtomicUsize,
@@ -85,6 +87,7 @@ impl Rendezvous {
             probes,
             service,
             slots: Mutex::default(),
+            visits: Mutex::default(),
             looks: Semaphore::new(LOOKS),
             attending: AtomicUsize::new(0),
             closing: closing.clone(),
