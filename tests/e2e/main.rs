@@ -15,6 +15,7 @@ mod lock_command;
 mod locks;
 mod open_transaction;
 mod operations;
+mod rendezvous;
 mod rendezvous_sql;
 mod trace;
 mod two_databases;

@@ -8,6 +8,7 @@ mod events;
 mod hosts;
 mod locks;
 mod operations;
+mod rendezvous;
 mod restarts;
 mod rollouts;
 
@@ -33,6 +34,7 @@ pub use events::STREAMS;
 pub fn locks() -> OpenApiRouter<Shared> {
     locks::open_router().merge(operations::open_router())
 }
+pub use rendezvous::open_router as rendezvous;
 
 /// All routes of the native API.
 pub fn router() -> OpenApiRouter<Shared> {
@@ -41,6 +43,7 @@ pub fn router() -> OpenApiRouter<Shared> {
         .merge(hosts::router())
         .merge(locks::router())
         .merge(operations::router())
+        .merge(rendezvous::router())
         .merge(restarts::router())
         .merge(rollouts::router())
         .merge(events::router())
