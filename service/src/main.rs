@@ -1,6 +1,6 @@
 //! One binary that carries HTTP to the `goahead` functions of a PostgreSQL database, and runs what a database must not run.
 //!
-//! The floors, from the top: `main` > `commands` > `api` > `db`, `program`. Nothing imports upward.
+//! The floors, from the top: `main` > `commands` > `api` > `db`, `http_client`, `program`. Nothing imports upward.
 
 mod api;
 mod checks;
@@ -8,6 +8,7 @@ mod cli;
 mod cluster_files;
 mod commands;
 mod db;
+mod http_client;
 mod legacy;
 mod logging;
 mod metrics;

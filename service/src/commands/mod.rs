@@ -12,6 +12,7 @@ pub mod database;
 pub mod man;
 pub mod rollout;
 pub mod serve;
+pub mod service;
 pub mod status;
 pub mod token;
 
