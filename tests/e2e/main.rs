@@ -14,3 +14,4 @@ mod locks;
 mod open_transaction;
 mod trace;
 mod two_databases;
+mod wait;
