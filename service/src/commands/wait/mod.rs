@@ -57,6 +57,9 @@ pub struct Args {
     /// What to wait for: KEY, HOST:PORT, tcp://, http://, https://, postgres:// or file:// (see --help)
     #[arg(required = true, value_name = "TARGET")]
     targets: Vec<String>,
+    /// What to become when everything is there
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
     /// How long to wait in all: 30s, 1m30s, a bare number of seconds, 0 to try once, or `forever`
     #[arg(long, short = 't', value_name = "TIME", default_value = "30s", value_parser = patience)]
     timeout: Duration,
@@ -71,9 +74,6 @@ pub struct Args {
     quiet: bool,
     #[command(flatten)]
     rendezvous: RendezvousArgs,
-    /// What to become when everything is there
-    #[arg(last = true, value_name = "COMMAND")]
-    command: Vec<OsString>,
 }
 
 fn patience(text: &str) -> Result<Duration, String> {

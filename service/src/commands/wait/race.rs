@@ -24,8 +24,11 @@ pub struct Race {
     pub quiet: bool,
 }
 
-/// How a wait ended, target by target. One that was still being waited for at the end has no result.
-pub struct Found(Vec<(Wanted, Option<Result<Option<String>, Miss>>)>);
+/// What became of a target: it is there, with its payload where it has one, or why it is not.
+type Outcome = Result<Option<String>, Miss>;
+
+/// How a wait ended, target by target. One that was still being waited for at the end has no outcome.
+pub struct Found(Vec<(Wanted, Option<Outcome>)>);
 
 impl Race {
     /// Waits.
@@ -71,12 +74,7 @@ impl Race {
     }
 }
 
-async fn attend(
-    target: &Wanted,
-    rendezvous: Option<&Rendezvous>,
-    prober: &Prober,
-    deadline: Instant,
-) -> Result<Option<String>, Miss> {
+async fn attend(target: &Wanted, rendezvous: Option<&Rendezvous>, prober: &Prober, deadline: Instant) -> Outcome {
     match (target, rendezvous) {
         (Wanted::Probe(target), _) => prober.until(target, deadline).await.map(|()| None),
         (Wanted::Key(key), Some(rendezvous)) => rendezvous.wait(key, deadline).await,
