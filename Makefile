@@ -38,9 +38,10 @@ bench: build ## Measure speed and write tests/bench/RESULTS.md
 	@tools/bench.sh
 
 .PHONY: image
-image: ## Build the container images goahead and goahead-postgres
+image: ## Build the container images goahead, goahead-postgres and goahead-web-rendezvous
 	docker build -f docker/Dockerfile -t goahead .
 	docker build -f docker/Dockerfile -t goahead-postgres --target database .
+	docker build -f docker/Dockerfile -t goahead-web-rendezvous --target web-rendezvous .
 
 .PHONY: clean
 clean: ## Remove what was built; keeps the tools that setup installed

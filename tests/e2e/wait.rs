@@ -25,7 +25,7 @@ fn wait(arguments: &[&str]) -> Command {
 }
 
 fn run(arguments: &[&str]) -> Output {
-    wait(arguments).output().expect("the binary starts")
+    start(arguments).finish()
 }
 
 fn start(arguments: &[&str]) -> Running {
