@@ -35,7 +35,7 @@ DECLARE
     it text;
 BEGIN
     FOREACH it IN ARRAY ARRAY['request_restart', 'inquire_restart', 'judge_restarts',
-                              'judge_locks', 'acquire', 'renew', 'release', 'withdraw', 'check_fence', 'claim_jobs', 'finish_job', 'release_job', 'sweep'] LOOP
+                              'judge_rendezvous', '_watch', '_leave', 'signal', 'is_signalled', 'arrive', 'judge_locks', 'acquire', 'renew', 'release', 'withdraw', 'check_fence', 'claim_jobs', 'finish_job', 'release_job', 'sweep'] LOOP
         EXECUTE (SELECT pg_catalog.string_agg(pg_catalog.format('ALTER FUNCTION %s SET %s;', p.oid::pg_catalog.regprocedure, setting), ' ')
                    FROM pg_catalog.pg_proc p,
                         pg_catalog.unnest(ARRAY['enable_seqscan = off', 'enable_hashjoin = off', 'enable_mergejoin = off', 'jit = off',
@@ -48,26 +48,32 @@ $plans$;
 GRANT USAGE ON SCHEMA goahead TO goahead_reader, goahead_client, goahead_operator, goahead_admin, goahead_service, goahead_gate, goahead_hba, goahead_policy;
 
 GRANT SELECT ON goahead.clusters, goahead.hosts, goahead.unknown_hosts, goahead.requests, goahead.restarts, goahead.cluster_status,
-                goahead.rollouts, goahead.jobs, goahead.events, goahead.locks, goahead.lock_queue, goahead.lock_waits TO goahead_reader;
+                goahead.rollouts, goahead.jobs, goahead.events, goahead.locks, goahead.lock_queue, goahead.lock_waits, goahead.rendezvous, goahead.barriers TO goahead_reader;
 GRANT EXECUTE ON FUNCTION goahead.version(), goahead.go_duration(text) TO goahead_reader, goahead_client, goahead_service;
+GRANT EXECUTE ON FUNCTION goahead._passed(bigint, bigint, bigint) TO goahead_reader;
 GRANT EXECUTE ON FUNCTION
     goahead.explain_restart(text, text), goahead.list_clusters(int, text), goahead.get_cluster(text), goahead.list_hosts(text, int, text),
     goahead.get_host(text), goahead.list_restarts(int, bigint), goahead.list_rollouts(int, bigint), goahead.list_events(text, int),
     goahead.list_unknown_hosts(int), goahead.stats(), goahead.list_locks(int, text), goahead.get_lock(text),
-    goahead.list_lock_queue(text, int, bigint)
+    goahead.list_lock_queue(text, int, bigint), goahead.rendezvous_keys(), goahead.list_rendezvous(int, text)
     TO goahead_reader;
 
 GRANT EXECUTE ON FUNCTION goahead.request_restart(text, text, text, text), goahead.inquire_restart(text, text, jsonb),
     goahead.acquire(text, text, interval, int, jsonb, interval, interval, boolean, boolean), goahead.renew(text, text, bigint, interval),
     goahead.release(text, text, bigint), goahead.withdraw(text, text), goahead.check_fence(text, bigint),
-    goahead.acquire_all(text[], text, interval, jsonb)
+    goahead.acquire_all(text[], text, interval, jsonb), goahead.signal(text, jsonb, interval), goahead.unsignal(text),
+    goahead.is_signalled(text), goahead._watch(text), goahead._leave(text, boolean), goahead.arrive(text, int, text, bigint),
+    goahead.depart(text, text)
     TO goahead_client;
-GRANT EXECUTE ON PROCEDURE goahead.wait_for_lock(text, text, interval, interval, int, bigint) TO goahead_client;
+GRANT EXECUTE ON PROCEDURE goahead.wait_for_lock(text, text, interval, interval, int, bigint), goahead.await(text, interval, boolean, jsonb),
+    goahead.await_barrier(text, int, text, interval, boolean, bigint)
+    TO goahead_client;
 
 GRANT EXECUTE ON FUNCTION
     goahead.complete_restart(text, text, text), goahead.fail_restart(text, text, text), goahead.cancel_restart(text, text, text),
     goahead.freeze(text, text, timestamptz), goahead.thaw(text), goahead.start_rollout(text, text), goahead.stop_rollout(bigint),
-    goahead.forget_host(text), goahead.name_fleetlock_id(text, text), goahead.break_lock(text, text, text), goahead.forget_holder(text)
+    goahead.forget_host(text), goahead.name_fleetlock_id(text, text), goahead.break_lock(text, text, text), goahead.forget_holder(text),
+    goahead.forget_rendezvous()
     TO goahead_operator;
 
 GRANT EXECUTE ON FUNCTION
@@ -76,7 +82,7 @@ GRANT EXECUTE ON FUNCTION
     TO goahead_admin;
 
 GRANT EXECUTE ON FUNCTION
-    goahead.judge_restarts(text, text), goahead.judge_locks(text, boolean), goahead.claim_jobs(text, int, int),
+    goahead.judge_restarts(text, text), goahead.judge_locks(text, boolean), goahead.judge_rendezvous(text, boolean), goahead.claim_jobs(text, int, int),
     goahead.finish_job(bigint, int, text, int, text, text), goahead.release_job(bigint, int, text), goahead.release_runner(text),
     goahead.sweep(), goahead.check_token(text)
     TO goahead_service;
@@ -108,6 +114,16 @@ COMMENT ON FUNCTION goahead.break_lock(text, text, text) IS 'Takes a lock away f
 COMMENT ON FUNCTION goahead.forget_holder(text) IS 'Ends all holds and places of a holder that is gone; returns how many';
 COMMENT ON FUNCTION goahead.set_lock(text, int, interval, text) IS 'Makes a lock or changes what is given: slots, lock_delay, policy (empty: none)';
 COMMENT ON FUNCTION goahead.drop_lock(text) IS 'Drops a lock that nobody holds or waits for';
+COMMENT ON FUNCTION goahead.judge_rendezvous(text, boolean) IS 'Judges a JSON array of calls (op: signal, unsignal, read, watch, leave, arrive, depart) in one transaction; outcomes: signalled, unsignalled, not_signalled, left, arrived, released, departed, not_here, invalid, busy. Who does not wait gets calls back as busy whose key somebody else is deciding about';
+COMMENT ON FUNCTION goahead.signal(text, jsonb, interval) IS 'Signals a key, with a payload for those who wait for it; for ever, or for a time';
+COMMENT ON FUNCTION goahead.unsignal(text) IS 'Resets a key; whether it was signalled. Who was woken by the signal stays so';
+COMMENT ON FUNCTION goahead.is_signalled(text) IS 'Whether a key is signalled, and the payload. Answered by standbys too';
+COMMENT ON FUNCTION goahead._watch(text) IS 'The same for a session that waits: it is shown, and woken by a signal even if that was reset since';
+COMMENT ON FUNCTION goahead._leave(text, boolean) IS 'This session does not wait for a key any more; after a time-out the key is shown as timed out';
+COMMENT ON FUNCTION goahead.arrive(text, int, text, bigint) IS 'Arrives at a barrier: ok when all parties of its generation are there. Repeat it with the generation that it returned; what is not repeated for a minute does not count';
+COMMENT ON FUNCTION goahead.depart(text, text) IS 'Leaves a barrier that is not released yet; whether the member was there';
+COMMENT ON FUNCTION goahead.forget_rendezvous() IS 'Drops all keys, waiters and barriers; returns how many';
+COMMENT ON FUNCTION goahead._passed(bigint, bigint, bigint) IS 'Whether a span in microseconds has passed since a point of the monotonic clock, for the views';
 COMMENT ON FUNCTION goahead.set_cluster(text, jsonb) IS 'Creates a cluster or replaces its settings; every key is judged';
 COMMENT ON FUNCTION goahead.drop_cluster(text) IS 'Removes a cluster without restarts in force, and its hosts; its history stays';
 COMMENT ON FUNCTION goahead.import_clusters(jsonb, boolean) IS 'Writes clusters of the original''s files where they changed since their last import; returns a report. force overwrites clusters edited by SQL';

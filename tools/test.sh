@@ -32,7 +32,8 @@ test_extension() {
         chown postgres: "$stage/x"
         runas=(--runas postgres --pgdata "$stage/x")
     fi
-    cargo pgrx test "pg$PG_MAJOR" -p goahead --no-default-features "${runas[@]}"
+    # Each test is one transaction in the same database, and would wait for the advisory locks of another.
+    RUST_TEST_THREADS=1 cargo pgrx test "pg$PG_MAJOR" -p goahead --no-default-features "${runas[@]}"
     restore_extension
     rm "$stage/installed.tar"
 }

@@ -10,6 +10,7 @@ mod events;
 mod jobs;
 mod library;
 mod locks;
+mod rendezvous;
 mod restarts;
 mod sets;
 mod store;
@@ -28,6 +29,7 @@ extension_sql_file!("../../sql/restarts.sql", name = "restarts", requires = ["fo
 extension_sql_file!("../../sql/locks.sql", name = "locks", requires = ["restarts"]);
 extension_sql_file!("../../sql/views.sql", name = "views", requires = ["locks", library::go_duration]);
 extension_sql_file!("../../sql/lists.sql", name = "lists", requires = ["views"]);
+extension_sql_file!("../../sql/rendezvous.sql", name = "rendezvous", requires = ["lists", library::_passed]);
 extension_sql_file!("../../sql/grants.sql", name = "grants", finalize);
 
 /// Called when the library is loaded.

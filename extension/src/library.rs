@@ -1,7 +1,8 @@
 //! What the library says of itself, and small conversions for the views.
 
-use crate::store;
-use goahead_rules::duration;
+use crate::{clock, store};
+use goahead_rules::duration::{self, GoDuration};
+use goahead_rules::lease::Instant;
 use pgrx::datum::Interval;
 use pgrx::prelude::*;
 
@@ -22,4 +23,10 @@ fn go_duration(text: &str) -> Interval {
             "write 300ms, 15s, 30m or 2h45m",
         )
     })
+}
+
+#[pg_extern(stable, parallel_safe, strict, schema = "goahead")]
+#[search_path(pg_catalog, pg_temp)]
+fn _passed(epoch: i64, us: i64, span_us: i64) -> bool {
+    store::read(clock::glimpsed).passed(Instant { epoch, us }, GoDuration::from_micros(span_us))
 }

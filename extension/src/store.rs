@@ -12,7 +12,7 @@ use pgrx::prelude::*;
 use pgrx::spi::{OwnedPreparedStatement, SpiClient, SpiHeapTupleData};
 use pgrx::{FromDatum, IntoDatum, direct_function_call_as_datum};
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
 /// Class of the advisory locks on clusters; the second key is the cluster's id.
@@ -28,6 +28,8 @@ pub const HOST_LOCK: i32 = 0x6761_0003;
 /// Class of the advisory locks on locks; the second key is a hash of the name, so that it can be taken before there is
 /// a row, and nothing is read before.
 pub const LOCK_LOCK: i32 = 0x6761_0004;
+/// Class of the advisory locks on keys of the rendezvous and on barriers; the second key is a hash of the name.
+pub const RENDEZVOUS_LOCK: i32 = 0x6761_0005;
 /// Settings are being changed.
 pub const SETTINGS: i32 = 1;
 /// A new epoch is being noted.
@@ -141,6 +143,21 @@ impl Store<'_, '_> {
             )
             .is_some_and(|datum| datum.value() != 0)
         }
+    }
+
+    /// Locks the advisory locks on names, in the order of their keys; gives the names of those that were had.
+    pub fn take<'n>(&mut self, class: i32, names: &BTreeSet<&'n str>, wait: bool) -> BTreeSet<&'n str> {
+        let keys: BTreeSet<(i32, &'n str)> = names.iter().map(|name| (name_key(name), *name)).collect();
+        let mut taken = BTreeSet::new();
+        for (key, name) in keys {
+            if wait {
+                self.lock(class, key);
+                taken.insert(name);
+            } else if self.try_lock(class, key) {
+                taken.insert(name);
+            }
+        }
+        taken
     }
 
     /// Runs a statement for its effect; returns how many rows it touched.

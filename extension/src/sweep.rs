@@ -2,7 +2,7 @@
 
 use crate::clock;
 use crate::store::{self, Store};
-use crate::{locks, restarts};
+use crate::{locks, rendezvous, restarts};
 use pgrx::JsonB;
 use pgrx::prelude::*;
 use serde_json::json;
@@ -15,8 +15,13 @@ fn sweep() -> JsonB {
         let clock = clock::settled(store);
         let clusters = restarts::deadlines(store, clock);
         let locks = locks::sweep(store, clock);
-        let trimmed = if is_housekeeper(store) { restarts::housekeeping(store) + locks::prune(store) } else { 0 };
-        JsonB(json!({ "clusters": clusters, "locks": locks, "trimmed": trimmed, "next_ms": 1_000 }))
+        let signals = rendezvous::sweep(store, clock);
+        let trimmed = if is_housekeeper(store) {
+            restarts::housekeeping(store) + locks::prune(store) + rendezvous::housekeeping(store)
+        } else {
+            0
+        };
+        JsonB(json!({ "clusters": clusters, "locks": locks, "signals": signals, "trimmed": trimmed, "next_ms": 1_000 }))
     })
 }
 

@@ -4,5 +4,6 @@ mod access;
 mod calls;
 mod locks;
 mod operators;
+mod rendezvous;
 mod settings;
 mod support;

@@ -5,6 +5,7 @@ pub mod hostname;
 pub mod lease;
 pub mod lock;
 pub mod pattern;
+pub mod rendezvous;
 pub mod restart;
 pub mod settings;
 pub mod window;

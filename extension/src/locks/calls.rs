@@ -2,19 +2,15 @@
 
 use super::engine;
 use super::facts;
-use super::wire::{Call, Op, Outcome, Wall};
+use super::wire::{Call, Op, Outcome};
 use crate::clock;
-use crate::sets::{self, Invalid};
+use crate::sets::{self, Invalid, Wall, plain, span};
 use crate::store;
 use goahead_rules::duration::GoDuration;
-use goahead_rules::hostname;
 use goahead_rules::lock;
 use pgrx::JsonB;
 use pgrx::datum::{Interval, TimestampWithTimeZone};
 use pgrx::prelude::*;
-
-/// Microseconds from 1970 to 2000, where PostgreSQL's timestamps begin.
-const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
 
 #[pg_extern(volatile, parallel_unsafe, security_definer, schema = "goahead")]
 #[search_path(pg_catalog, pg_temp)]
@@ -34,28 +30,6 @@ fn one(call: Call) -> Outcome {
             Invalid { message: message.unwrap_or_default(), hint: hint.unwrap_or_default() }.raise()
         }
         outcome => outcome,
-    }
-}
-
-/// A name that stays as it was given.
-pub fn plain<'a>(argument: Option<&'a str>, what: &'static str) -> &'a str {
-    let hint = "give 1 to 255 bytes without control characters";
-    let name = store::said(argument, &format!("the {what}"), hint);
-    if let Err(problem) = hostname::check_plain(what, name) {
-        store::fail(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, problem.to_string(), hint);
-    }
-    name
-}
-
-/// An interval as a span of at least `least` microseconds: a day has 24 hours, a month 30 days.
-pub fn span(interval: &Interval, what: &str, least: i64) -> GoDuration {
-    match i64::try_from(interval.as_micros()) {
-        Ok(micros) if (least..=i64::MAX / 1_000).contains(&micros) => GoDuration::from_micros(micros),
-        _ => store::fail(
-            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
-            format!("{what} is out of range"),
-            format!("give an interval such as '60 s', of {least} microseconds or more"),
-        ),
     }
 }
 
@@ -85,7 +59,7 @@ type Grant = (
 );
 
 fn grant(outcome: &Outcome) -> Grant {
-    let at = |wall: Option<Wall>| wall.and_then(|Wall(us)| TimestampWithTimeZone::try_from(us - POSTGRES_EPOCH).ok());
+    let at = |wall: Option<Wall>| wall.and_then(Wall::timestamp);
     (
         outcome.outcome.to_owned(),
         outcome.granted,

@@ -5,7 +5,7 @@ use super::wire::{Call, Op, Outcome};
 use super::writes;
 use crate::clock;
 use crate::sets::Invalid;
-use crate::store::Store;
+use crate::store::{self, Store};
 use goahead_rules::lease::Clock;
 use goahead_rules::lock::{Answer, Ask, End, Lock, Policy, Settled, next_in_line};
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,7 +37,7 @@ struct Batch<'a> {
 impl<'a> Batch<'a> {
     fn read(store: &mut Store<'_, '_>, calls: &'a [Result<Call, Invalid>], wait: bool, clock: Clock) -> Self {
         let names: BTreeSet<&str> = calls.iter().flatten().map(|call| call.lock.as_str()).collect();
-        let taken = facts::take(store, &names, wait);
+        let taken = store.take(store::LOCK_LOCK, &names, wait);
         let about = |call: &'a Call| (call.lock.as_str(), call.holder.as_str());
         let callers: Vec<(&str, &str)> = calls.iter().flatten().map(about).collect();
         let enders: Vec<(&str, &str)> = calls

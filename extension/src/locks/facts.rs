@@ -1,7 +1,7 @@
 //! Locks between their rows and the rules: what decisions about some of them need, read in a few statements.
 
 use crate::clock;
-use crate::store::{self, Row, Store};
+use crate::store::{Row, Store};
 use goahead_rules::duration::GoDuration;
 use goahead_rules::lease::{Clock, Instant};
 use goahead_rules::lock::{Hold, Lock, Request};
@@ -297,19 +297,4 @@ fn request(row: &Row<'_>) -> (i32, Request) {
         requested_at: row.get(19),
     };
     (row.get(1), request)
-}
-
-/// Locks the advisory locks of locks, in the order of their keys; gives the names of those that were had.
-pub fn take<'a>(store: &mut Store<'_, '_>, names: &BTreeSet<&'a str>, wait: bool) -> BTreeSet<&'a str> {
-    let keys: BTreeSet<(i32, &'a str)> = names.iter().map(|name| (store::name_key(name), *name)).collect();
-    let mut taken = BTreeSet::new();
-    for (key, name) in keys {
-        if wait {
-            store.lock(store::LOCK_LOCK, key);
-            taken.insert(name);
-        } else if store.try_lock(store::LOCK_LOCK, key) {
-            taken.insert(name);
-        }
-    }
-    taken
 }

@@ -1,9 +1,9 @@
 //! How a lock is set up: slots, lock-delay, policy, halting.
 
-use super::calls::{plain, span};
 use super::sweep;
 use crate::clock;
 use crate::events::{self, Event};
+use crate::sets::{plain, span};
 use crate::store::{self, Store};
 use goahead_rules::duration::GoDuration;
 use pgrx::datum::Interval;

@@ -25,7 +25,7 @@ pub fn sweep(store: &mut Store<'_, '_>, clock: Clock) -> usize {
         |row| row.get::<String>(1),
     );
     let wanted: BTreeSet<&str> = names.iter().chain(&resting).map(String::as_str).collect();
-    let taken = facts::take(store, &wanted, false);
+    let taken = store.take(store::LOCK_LOCK, &wanted, false);
     tick(store, &taken, clock)
 }
 

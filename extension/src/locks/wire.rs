@@ -1,13 +1,11 @@
 //! What the set form takes and gives: one JSON object per call.
 
-use crate::sets::Invalid;
-use goahead_rules::duration::{self, GoDuration};
-use goahead_rules::hostname;
+use crate::sets::{self, Invalid, Wall, invalid, time};
+use goahead_rules::duration::GoDuration;
 use goahead_rules::lease::Clock;
 use goahead_rules::lock::{self, Request};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use std::time::{Duration, SystemTime};
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -83,14 +81,8 @@ pub struct Call {
     pub wall: i64,
 }
 
-fn invalid<T>(message: impl Into<String>, hint: &'static str) -> Result<T, Invalid> {
-    Err(Invalid { message: message.into(), hint })
-}
-
 /// Longest metadata, in bytes.
 const METADATA: usize = 4_096;
-const NAME: &str = "give 1 to 255 bytes without control characters";
-const TIME: &str = "give a time such as 60s or 1h30m, of at least 1ms";
 
 impl Call {
     /// A call with everything as usual.
@@ -108,7 +100,7 @@ impl Call {
             waits: false,
             waited: false,
             reason: None,
-            wall: wall(),
+            wall: sets::wall(),
         }
     }
 
@@ -143,9 +135,7 @@ impl Call {
     /// Judges the names and numbers of a call.
     pub fn check(self) -> Result<Self, Invalid> {
         for (what, name) in [("lock", &self.lock), ("holder", &self.holder)] {
-            if let Err(problem) = hostname::check_plain(what, name) {
-                return invalid(problem.to_string(), NAME);
-            }
+            sets::check_name(what, name)?;
         }
         if self.slots.is_some_and(|slots| !(1..=1_000_000).contains(&slots)) {
             return invalid("slots is out of range", "a lock has 1 to 1000000 slots");
@@ -160,33 +150,6 @@ impl Call {
             );
         }
         Ok(self)
-    }
-}
-
-fn time(what: &str, text: &str) -> Result<GoDuration, Invalid> {
-    match duration::parse(text) {
-        Ok(time) if time.as_micros() >= 1_000 => Ok(time),
-        Ok(_) => invalid(format!("{what} is out of range"), TIME),
-        Err(problem) => invalid(format!("{what} {problem}"), TIME),
-    }
-}
-
-/// The wall clock in microseconds since 1970.
-fn wall() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
-}
-
-/// A point of the wall clock, written as RFC 3339 and as microseconds since 1970.
-#[derive(Clone, Copy)]
-pub struct Wall(pub i64);
-
-impl Serialize for Wall {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let since = Duration::from_micros(u64::try_from(self.0).unwrap_or(0));
-        // Beyond the year 9999 there is no RFC 3339.
-        let since = since.min(Duration::from_secs(253_402_300_799));
-        serializer.collect_str(&humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + since))
     }
 }
 
@@ -272,7 +235,7 @@ impl Outcome {
         let Some(hold) = &request.hold else {
             return Self { requested_at, ticket: Some(request.ticket), lock_id, ..Self::plain(outcome) };
         };
-        let now = wall();
+        let now = sets::wall();
         let until =
             |since, span: GoDuration| Wall(now.saturating_add(span.as_micros()).saturating_sub(clock.since(since)));
         Self {

@@ -28,6 +28,7 @@ use super::Shared;
         (name = "restarts", description = "Restarts and their history"),
         (name = "rollouts", description = "Restarts of whole clusters"),
         (name = "locks", description = "Locks with a queue, fencing tokens and leases; asking needs no credentials unless --require-auth"),
+        (name = "rendezvous", description = "Keys that one caller signals and others wait for; needs no credentials unless --require-auth"),
         (name = "events", description = "What happened"),
     ),
 )]

@@ -13,6 +13,8 @@ use super::{Options, State, router};
 use crate::checks::{self, Checks};
 use crate::db::{Address, Connector, Database};
 use crate::metrics::Metrics;
+use crate::probe::{Allow, EACH, Prober};
+use crate::rendezvous::{Probes, Rendezvous};
 
 struct Got {
     status: u16,
@@ -34,12 +36,16 @@ fn app(options: Options) -> (axum::Router, Arc<Metrics>) {
     let metrics = Arc::new(Metrics::new());
     let address = Address::local(Path::new("/nonexistent"), 1, "nobody", "nothing");
     let connector = Connector::new(address).expect("no certificates to read");
+    let db = Database::new(&connector, metrics.clone());
+    let closing = watch::channel(false).1;
+    let probes = Probes::new(Prober::new(Allow::default(), EACH), None);
     let state = State {
-        db: Database::new(&connector, metrics.clone()),
+        rendezvous: Rendezvous::new(db.clone(), metrics.clone(), probes, closing.clone()),
+        db,
         metrics: metrics.clone(),
         checks: Checks::new(checks::Options::default()),
         options,
-        closing: watch::channel(false).1,
+        closing,
     };
     (router(state), metrics)
 }

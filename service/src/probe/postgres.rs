@@ -1,5 +1,6 @@
 //! A PostgreSQL database: it takes a connection and answers `SELECT 1`.
 
+use std::fmt;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -77,6 +78,13 @@ impl Template {
             }
         }
         Target::Postgres(Box::new(server))
+    }
+}
+
+/// Without the password.
+impl fmt::Debug for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Template({})", self.0.describe())
     }
 }
 
