@@ -23,11 +23,10 @@ instruction() {
 make_root() {
     local root=$1 staged=$2 major=$3 suite mirror
     suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
-    mirror=$(find /etc/apt/sources.list /etc/apt/sources.list.d -type f -exec cat {} + 2>/dev/null |
-        awk '/^(URIs:|deb )/ && !found { print $2; found = 1 }') || true
-    [ -n "$mirror" ] || die "no mirror of Debian in /etc/apt/sources.list"
+    # The mirror that this machine uses.
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' "Codename: $suite" "Label: Debian" | sort -u | head -1)
     say "Making a clean root of Debian $suite in $root"
-    debootstrap --variant=minbase --include=ca-certificates "$suite" "$root" "$mirror" >"$root.log" 2>&1 ||
+    debootstrap --variant=minbase --include=ca-certificates "$suite" "$root" "${mirror:-http://deb.debian.org/debian}" >"$root.log" 2>&1 ||
         { tail -20 "$root.log" >&2; die "debootstrap failed"; }
     # How this machine reaches its mirror, be it by a proxy or an authority of its own.
     cp -a /etc/apt/apt.conf.d/. "$root/etc/apt/apt.conf.d/"
@@ -57,22 +56,27 @@ eventually() {
 
 # A server of the compose file that only has to listen: chrooted, by the Perl that every Debian has.
 listen() {
-    chroot "$1" perl -MIO::Socket::INET -e '
+    chroot "$root" perl -MIO::Socket::INET -e '
         my $s = IO::Socket::INET->new(LocalAddr => "127.0.0.1", LocalPort => shift, Listen => 8, ReuseAddr => 1) or die $!;
-        while (my $c = $s->accept) { close $c }' "$2" &
+        while (my $c = $s->accept) { close $c }' "$1" &
 }
+
+# A program of the root's PostgreSQL as user postgres: `postgres_program NAME ARGUMENT…`.
+postgres_program() {
+    chroot "$root" setpriv --reuid=postgres --regid=postgres --init-groups \
+        env -i PGPASSWORD=pgpass "/usr/lib/postgresql/$major/bin/$1" "${@:2}"
+}
+
+ask_postgres() { postgres_program psql -h 127.0.0.1 -U postgres -qtAc "$1"; }
 
 # The compose file's postgres, with the user and password of web-rendezvous' default; its database comes later.
 start_postgres() {
-    local root=$1 bin=/usr/lib/postgresql/$2/bin
-    as_postgres() { chroot "$root" setpriv --reuid=postgres --regid=postgres --init-groups env -i "$@"; }
     install -d -m 700 "$root/tmp/pg"
     chroot "$root" chown postgres: /tmp/pg
     echo pgpass >"$root/tmp/password"
-    as_postgres $bin/initdb -D /tmp/pg/data -U postgres -A scram-sha-256 --pwfile=/tmp/password >/dev/null
-    as_postgres $bin/postgres -D /tmp/pg/data -k /tmp/pg -h 127.0.0.1 >"$root.postgres" 2>&1 &
-    psql_in() { as_postgres PGPASSWORD=pgpass $bin/psql -h 127.0.0.1 -U postgres -qtAc "$1"; }
-    eventually psql_in 'SELECT 1'
+    postgres_program initdb -D /tmp/pg/data -U postgres -A scram-sha-256 --pwfile=/tmp/password >/dev/null
+    postgres_program postgres -D /tmp/pg/data -k /tmp/pg -h 127.0.0.1 >"$root.postgres" 2>&1 &
+    eventually ask_postgres 'SELECT 1'
 }
 
 # Asks with the answer that is wanted: `expect CODE ANSWER COMMAND…`, where CODE is the command's exit code.
@@ -85,7 +89,8 @@ expect() {
 }
 
 try_it() {
-    local root=$1 major=$2 user entry environment home
+    root=$1 major=$2
+    local user entry environment home
     ip link set lo up
     mount --bind "$root/etc/hosts" /etc/hosts
     mount -t tmpfs -o size=64m tmpfs "$root/dev/shm"
@@ -122,9 +127,9 @@ try_it() {
     # Both wait, until there is what they wait for.
     sleep 1
     for line in "${clients[@]}"; do kill -0 "$line" || die "a client did not wait: $(cat "$root".client.*)"; done
-    listen "$root" 11211
-    start_postgres "$root" "$major"
-    psql_in 'CREATE DATABASE my_db'
+    listen 11211
+    start_postgres
+    ask_postgres 'CREATE DATABASE my_db'
     for line in "${!clients[@]}"; do
         wait "${clients[$line]}" || die "failed: ${lines[$line]}"
         expect 0 "$ok" cat "$root.client.$line"

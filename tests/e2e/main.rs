@@ -12,6 +12,7 @@ mod fleetlock;
 mod hostile;
 mod locks;
 mod open_transaction;
+mod signal;
 mod trace;
 mod two_databases;
 mod wait;

@@ -6,73 +6,19 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{ExitStatus, Output};
 use std::time::{Duration, Instant};
 
+use goahead_tests::SOON;
+use goahead_tests::command::{Running, code, errors, lines};
 use goahead_tests::postgres::Postgres;
-use goahead_tests::{SOON, binary, eventually};
-
-/// A `goahead wait` that is about to run, without the settings of this environment.
-fn wait(arguments: &[&str]) -> Command {
-    let mut command = Command::new(binary());
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("GOAHEAD_") {
-            command.env_remove(name);
-        }
-    }
-    command.arg("wait").args(arguments).stdin(Stdio::null());
-    command
-}
 
 fn run(arguments: &[&str]) -> Output {
     start(arguments).finish()
 }
 
 fn start(arguments: &[&str]) -> Running {
-    let child = wait(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    Running(Some(child.expect("the binary starts")))
-}
-
-/// A wait under way, killed when the test ends before it.
-struct Running(Option<Child>);
-
-impl Running {
-    fn child(&mut self) -> &mut Child {
-        self.0.as_mut().expect("it runs")
-    }
-
-    /// It is still there a while later.
-    fn assert_waits(&mut self) {
-        std::thread::sleep(Duration::from_millis(300));
-        let status = self.child().try_wait().expect("wait");
-        assert!(status.is_none(), "it ended with {status:?}");
-    }
-
-    fn finish(mut self) -> Output {
-        eventually("the wait ends", SOON, || self.child().try_wait().expect("wait"));
-        self.0.take().expect("it ran").wait_with_output().expect("wait")
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.0.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
-
-fn code(output: &Output) -> Option<i32> {
-    output.status.code()
-}
-
-fn errors(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn lines(output: &Output) -> Vec<String> {
-    String::from_utf8_lossy(&output.stdout).lines().map(ToOwned::to_owned).collect()
+    Running::start("wait", arguments, None)
 }
 
 /// A port that was free a moment ago.
@@ -216,9 +162,9 @@ fn a_database_is_there_when_it_answers() {
 fn the_wait_becomes_the_command() {
     let file = "file:///";
     // The same process, with the arguments as they are and no shell of ours.
-    let mut running =
+    let running =
         start(&[file, "--", "sh", "-c", "echo $$; printf '%s\\n' \"$@\"; exit 7", "x", "a b", "$HOME;*", "--any"]);
-    let pid = running.child().id();
+    let pid = running.pid();
     let output = running.finish();
     assert_eq!(code(&output), Some(7));
     assert_eq!(lines(&output), [pid.to_string().as_str(), "a b", "$HOME;*", "--any"]);
@@ -244,7 +190,7 @@ fn the_wait_becomes_the_command() {
 fn a_wait_is_ended_by_a_signal_like_any_process() {
     let mut running = start(&["file:///no/such/file", "--timeout", "forever"]);
     running.assert_waits();
-    goahead_tests::process::signal(running.child(), rustix::process::Signal::TERM);
+    goahead_tests::process::signal_pid(running.pid(), rustix::process::Signal::TERM);
     let status: ExitStatus = running.finish().status;
     assert_eq!(status.signal(), Some(15));
 }
