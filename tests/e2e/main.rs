@@ -10,6 +10,7 @@ mod dump_restore;
 mod embedded;
 mod fleetlock;
 mod hostile;
+mod lock_command;
 mod locks;
 mod open_transaction;
 mod signal;
