@@ -43,6 +43,10 @@ image: ## Build the container images goahead, goahead-postgres and goahead-web-r
 	docker build -f docker/Dockerfile -t goahead-postgres --target database .
 	docker build -f docker/Dockerfile -t goahead-web-rendezvous --target web-rendezvous .
 
+.PHONY: try-image
+try-image: build ## Try the image goahead-web-rendezvous in a clean root, without Docker (as root)
+	@tools/try-image.sh
+
 .PHONY: clean
 clean: ## Remove what was built; keeps the tools that setup installed
 	cargo clean --profile dev
