@@ -13,6 +13,7 @@ mod hostile;
 mod lock_command;
 mod locks;
 mod open_transaction;
+mod rendezvous;
 mod signal;
 mod trace;
 mod two_databases;

@@ -11,6 +11,7 @@ pub mod postgres;
 pub mod process;
 pub mod service;
 pub mod tls;
+pub mod wire;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

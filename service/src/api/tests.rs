@@ -163,8 +163,9 @@ async fn operators_need_credentials_everywhere() {
             let name = operation["operationId"].as_str().unwrap_or_default().to_owned();
             assert!(names.insert(name.clone()), "{name} names two operations");
             let tag = operation["tags"][0].as_str().unwrap_or_default();
-            // What hosts and users of locks call is open unless the operator says --require-auth.
+            // What hosts and users of locks and keys call is open unless the operator says --require-auth.
             let open = ["acquire_lock", "renew_lock", "release_lock", "withdraw_lock"];
+            let open = [&open[..], &["wait_for_key", "signal_key", "reset_key"]].concat();
             if tag == "goahead" || tag == "fleetlock" || open.contains(&name.as_str()) {
                 continue;
             }
@@ -194,6 +195,8 @@ async fn the_document_names_every_route() {
         "/inquire/restart/",
         "/v1/pre-reboot",
         "/v1/steady-state",
+        "/v1/rendezvous",
+        "/v1/rendezvous/{key}",
         "/v1/clusters",
         "/v1/clusters/{name}",
         "/v1/clusters/{name}/freeze",

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::call::Call;
-use super::entry::{Entry, Mark, Standing, Waited};
+use super::entry::{Entry, Mark, Slot, Standing, Waited};
 use super::{Key, Shared};
 use crate::db::{DbError, Meeting, RendezvousOutcome, Subscription};
 use crate::probe::{Miss, Target};
@@ -16,28 +16,50 @@ use crate::probe::{Miss, Target};
 const RECOUNT: Duration = Duration::from_secs(1);
 /// How soon a database that did not answer is asked again, about.
 const RETRY: Duration = Duration::from_secs(1);
+/// How often it is asked to forget a wait, about once a [`RETRY`]; by then it has forgotten it.
+const FORGOTTEN: u32 = 60;
 /// No probe lasts longer; those who wait for one wait an hour at most, and the next of them begins another.
 const PROBING: Duration = Duration::from_secs(24 * 3600);
 
-/// Looks until somebody has told those who wait at `entry`, or nobody waits any more.
-pub async fn attend(shared: &Arc<Shared>, entry: Arc<Entry>) {
+/// Serves those who wait in `slot`, one lot after another, until there is nobody. All that this process says of the key
+/// is said here, in order: that some have left before that others have come.
+pub async fn attend(shared: &Arc<Shared>, slot: Arc<Slot>) {
+    let mut entry = slot.current();
     // Before the first look, so that no signal falls between the two.
     let signals = shared.db.subscribe(notification(&entry.key));
-    let probing = entry.target.as_ref().map(|_| Aborted(tokio::spawn(probe(Arc::clone(shared), Arc::clone(&entry)))));
+    loop {
+        serve(shared, &entry, &signals).await;
+        match shared.next(&slot, &entry) {
+            Some(next) => entry = next,
+            None => return,
+        }
+    }
+}
+
+/// Looks until all who wait at `entry` are told, or nobody waits any more; the database knows that when this ends.
+async fn serve(shared: &Arc<Shared>, entry: &Arc<Entry>, signals: &Subscription) {
+    let probing = entry.target.as_ref().map(|_| Aborted(tokio::spawn(probe(Arc::clone(shared), Arc::clone(entry)))));
     let mut heard = None;
     loop {
         match entry.standing() {
-            Standing::Told => return take_leave_if_needed(shared, &entry).await,
-            Standing::Deserted => {
-                leave(shared, &entry, entry.take_timed_out()).await;
-                if shared.forget(&entry) {
-                    drop(probing);
-                    return;
+            Standing::Told => {
+                // Else a signal that they were told of would be there for the next, even if it was reset since.
+                for _ in 0..FORGOTTEN {
+                    if leave(shared, entry, false).await || *shared.closing.borrow() {
+                        break;
+                    }
+                    sleep(RETRY).await;
                 }
+                return;
+            }
+            Standing::Deserted => {
+                drop(probing);
+                leave(shared, entry, entry.take_timed_out()).await;
+                return;
             }
             Standing::Wanted => {
-                let pause = look(shared, &entry, heard).await;
-                heard = rest(&entry, &signals, pause).await;
+                let pause = look(shared, entry, heard).await;
+                heard = rest(entry, signals, pause).await;
             }
         }
     }
@@ -61,7 +83,7 @@ async fn look(shared: &Arc<Shared>, entry: &Arc<Entry>, heard: Option<Instant>) 
     match ask_in_turn(shared, &call).await {
         // What a probe has found before says nothing about now.
         Ok(outcome) if outcome.outcome == Meeting::Signalled && entry.target.is_none() => {
-            if shared.tell(entry, Waited::Signalled(Arc::new(Mark::new(outcome.payload))))
+            if entry.tell(Waited::Signalled(Arc::new(Mark::new(outcome.payload))))
                 && let Some(heard) = heard
             {
                 let wake = shared.metrics.rendezvous_wake.with_label_values(&["notified"]);
@@ -70,7 +92,7 @@ async fn look(shared: &Arc<Shared>, entry: &Arc<Entry>, heard: Option<Instant>) 
             Duration::ZERO
         }
         Ok(outcome) if outcome.outcome == Meeting::Invalid => {
-            shared.tell(entry, Waited::Wrong(outcome.message.unwrap_or_default().into()));
+            entry.tell(Waited::Wrong(outcome.message.unwrap_or_default().into()));
             Duration::ZERO
         }
         Ok(_) => {
@@ -102,20 +124,14 @@ async fn rest(entry: &Entry, signals: &Subscription, pause: Duration) -> Option<
     }
 }
 
-/// Those who were told of a signal are off the list by that signal; all others are taken off it.
-async fn take_leave_if_needed(shared: &Arc<Shared>, entry: &Entry) {
-    let signalled = matches!(entry.told(), Some(Waited::Signalled(_)));
-    if !signalled && shared.entry(&entry.key).is_none() {
-        leave(shared, entry, false).await;
-    }
-}
-
-async fn leave(shared: &Arc<Shared>, entry: &Entry, timed_out: bool) {
+/// Says that nobody waits here any more; false when the database did not hear it. The row becomes stale by itself.
+async fn leave(shared: &Arc<Shared>, entry: &Entry, timed_out: bool) -> bool {
     let call = Call::Leave { key: &entry.key, service: &shared.service, timed_out };
-    if let Err(error) = ask_in_turn(shared, &call).await {
-        // The row becomes stale by itself.
+    let left = ask_in_turn(shared, &call).await;
+    if let Err(error) = &left {
         tracing::debug!(%error, key = %entry.key, "cannot say that nobody waits any more");
     }
+    left.is_ok()
 }
 
 async fn ask_in_turn(shared: &Arc<Shared>, call: &Call<'_>) -> Result<RendezvousOutcome, DbError> {
@@ -142,7 +158,7 @@ async fn probe(shared: Arc<Shared>, entry: Arc<Entry>) {
         Err(Miss::Wrong(why)) => Waited::Wrong(why.into()),
         Err(Miss::NotYet(_)) => Waited::TimedOut,
     };
-    shared.tell(&entry, waited);
+    entry.tell(waited);
 }
 
 async fn attempt(shared: &Shared, target: &Target) -> Result<(), Miss> {

@@ -1,6 +1,7 @@
 //! Barriers: those who arrive wait until all are there.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -39,8 +40,7 @@ impl Rendezvous {
         let mut closing = self.0.closing.clone();
         // Before the arrival, so that no release falls between the two.
         let releases = self.0.db.subscribe(notification(&key));
-        let mut visit = Visit { shared: Arc::clone(&self.0), key, member, arrived: true };
-        self.0.metrics.rendezvous_waiting.inc();
+        let mut visit = Visit::new(Arc::clone(&self.0), key, member);
         let mut generation = None;
         let met = loop {
             let patience = deadline.max(Instant::now() + LAST_LOOK);
@@ -96,6 +96,9 @@ enum Progress {
     Waits(i64),
 }
 
+/// How often each member waits at a barrier here.
+pub type Visits = HashMap<(Key, String), usize>;
+
 /// A member at a barrier, who departs when dropped.
 struct Visit {
     shared: Arc<Shared>,
@@ -106,6 +109,28 @@ struct Visit {
 }
 
 impl Visit {
+    fn new(shared: Arc<Shared>, key: Key, member: String) -> Self {
+        let visit = Self { shared, key, member, arrived: true };
+        *visit.visits().entry(visit.name()).or_default() += 1;
+        visit.shared.metrics.rendezvous_waiting.inc();
+        visit
+    }
+
+    fn visits(&self) -> MutexGuard<'_, Visits> {
+        // Nothing that could panic runs under this lock.
+        self.shared.visits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn name(&self) -> (Key, String) {
+        (self.key.clone(), self.member.clone())
+    }
+
+    /// Whether the same member waits here once more: a client that repeats its request has not gone away, whatever became
+    /// of its first connection.
+    fn is_repeated(&self) -> bool {
+        self.visits().get(&self.name()).is_some_and(|times| *times > 1)
+    }
+
     async fn arrive(&self, parties: u32, generation: Option<i64>) -> Result<RendezvousOutcome, DbError> {
         self.shared.ask(&Call::Arrive { key: &self.key, parties, member: &self.member, generation }).await
     }
@@ -122,6 +147,9 @@ impl Visit {
 
     /// Takes the arrival back, unless the others have come meanwhile.
     async fn departs_too_late(&mut self) -> bool {
+        if self.is_repeated() {
+            return false;
+        }
         let depart = Call::Depart { key: &self.key, member: &self.member };
         match timeout(LAST_LOOK, self.shared.ask(&depart)).await {
             Ok(Ok(outcome)) => {
@@ -137,7 +165,16 @@ impl Visit {
 impl Drop for Visit {
     fn drop(&mut self) {
         self.shared.metrics.rendezvous_waiting.dec();
-        if !self.arrived {
+        let mut visits = self.visits();
+        let others = visits.get_mut(&self.name()).map_or(0, |times| {
+            *times -= 1;
+            *times
+        });
+        if others == 0 {
+            visits.remove(&self.name());
+        }
+        drop(visits);
+        if !self.arrived || others > 0 {
             return;
         }
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-use super::Key;
+use super::{Goal, Key};
 use crate::metrics::Metrics;
 use crate::probe::Target;
 
@@ -64,7 +64,33 @@ impl Waited {
     }
 }
 
-/// A key and those who wait for it.
+/// A key that is attended to by one task: those who wait for it now, and after they were told, those who come then.
+pub struct Slot(Mutex<Arc<Entry>>);
+
+impl Slot {
+    /// A slot in which `entry` is the first.
+    pub fn new(entry: Entry) -> Self {
+        Self(Mutex::new(Arc::new(entry)))
+    }
+
+    /// Those who wait now, or who were the last to be told.
+    pub fn current(&self) -> Arc<Entry> {
+        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// One more waits.
+    pub fn join(&self, goal: Goal, who: SocketAddr, metrics: &Arc<Metrics>) -> Place {
+        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(place) = current.join(who, metrics) {
+                return place;
+            }
+            *current = Arc::new(Entry::new(goal.key.clone(), goal.target.clone()));
+        }
+    }
+}
+
+/// A key and those who wait for it, until all of them are told at once.
 pub struct Entry {
     /// The key
     pub key: Key,
@@ -125,17 +151,20 @@ impl Entry {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One more waits.
-    pub fn join(self: &Arc<Self>, who: SocketAddr, metrics: &Arc<Metrics>) -> Place {
+    /// One more waits; none when all were told already.
+    pub fn join(self: &Arc<Self>, who: SocketAddr, metrics: &Arc<Metrics>) -> Option<Place> {
         let who = SocketAddr::new(who.ip().to_canonical(), who.port());
         let mut state = self.lock();
+        if self.told.get().is_some() {
+            return None;
+        }
         let number = state.comers;
         state.comers += 1;
         state.waiters.insert(number, Waiter { since: Timestamp::now(), who });
         drop(state);
         self.changed.notify_one();
         metrics.rendezvous_waiting.inc();
-        Place { entry: Arc::clone(self), number, metrics: Arc::clone(metrics), ended: None }
+        Some(Place { entry: Arc::clone(self), number, metrics: Arc::clone(metrics), ended: None })
     }
 
     /// How many have come so far.
@@ -145,15 +174,25 @@ impl Entry {
 
     /// Ends all waits; false when they were ended before.
     pub fn tell(&self, waited: Waited) -> bool {
+        self.tell_if(waited, |_| true)
+    }
+
+    /// The same, unless others have come than the first `comers`.
+    pub fn tell_those(&self, comers: u64, waited: Waited) -> bool {
+        self.tell_if(waited, |state| state.comers == comers)
+    }
+
+    fn tell_if(&self, waited: Waited, fits: impl FnOnce(&State) -> bool) -> bool {
+        // Under the lock, so that nobody joins who is not told.
+        let state = self.lock();
+        if !fits(&state) {
+            return false;
+        }
         let first = self.told.set(waited).is_ok();
+        drop(state);
         self.telling.notify_waiters();
         self.changed.notify_one();
         first
-    }
-
-    /// What all were told.
-    pub fn told(&self) -> Option<&Waited> {
-        self.told.get()
     }
 
     /// How things stand.
@@ -259,24 +298,27 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn all_who_wait_are_told_and_so_is_who_comes_late() {
+    async fn all_who_wait_are_told_and_nobody_who_comes_later() {
         let (entry, metrics) = entry();
-        let places: Vec<Place> = (0..3).map(|port| entry.join(who(port), &metrics)).collect();
+        let places: Vec<Place> = (0..3).map(|port| entry.join(who(port), &metrics).unwrap()).collect();
         let far = Instant::now() + Duration::from_secs(60);
         let telling = async { entry.tell(Waited::Stopping) };
         let waits = futures_util::future::join_all(places.iter().map(|place| place.told_before(far)));
         let (told, first) = tokio::join!(waits, telling);
         assert!(first && told.iter().all(|told| matches!(told, Some(Waited::Stopping))));
-        assert!(entry.join(who(9), &metrics).told_before(Instant::now()).await.is_some());
         assert!(!entry.tell(Waited::TimedOut), "only once");
+        assert!(entry.join(who(9), &metrics).is_none(), "who comes now was not meant");
+        let slot = Slot(Mutex::new(Arc::clone(&entry)));
+        let late = slot.join(Goal { key: entry.key.clone(), target: None }, who(9), &metrics);
+        assert!(late.told().is_none() && !Arc::ptr_eq(&slot.current(), &entry));
     }
 
     #[tokio::test]
     async fn a_look_counts_for_those_who_came_before_it() {
         let (entry, metrics) = entry();
-        let early = entry.join(who(1), &metrics);
+        let early = entry.join(who(1), &metrics).unwrap();
         let look = entry.look().unwrap();
-        let late = entry.join(who(2), &metrics);
+        let late = entry.join(who(2), &metrics).unwrap();
         assert!(!early.was_looked_for());
         entry.looked(&look);
         assert!(early.was_looked_for() && !late.was_looked_for());
@@ -287,8 +329,8 @@ mod tests {
     async fn who_goes_is_off_the_list() {
         let (entry, metrics) = entry();
         let mapped: SocketAddr = "[::ffff:10.0.0.7]:2".parse().unwrap();
-        let first = entry.join(who(1), &metrics);
-        let mut second = entry.join(mapped, &metrics);
+        let first = entry.join(who(1), &metrics).unwrap();
+        let mut second = entry.join(mapped, &metrics).unwrap();
         drop(first);
         assert_eq!(entry.look().unwrap().who, [who(2)], "an IPv4 address stays one");
         assert_eq!(metrics.rendezvous_waiting.get(), 1);
@@ -298,6 +340,16 @@ mod tests {
         assert!(entry.is_deserted() && entry.look().is_none());
         assert!(entry.take_timed_out() && !entry.take_timed_out());
         assert_eq!(metrics.rendezvous_waits.with_label_values(&["gone"]).get(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_signal_tells_those_who_were_there_before_it() {
+        let (entry, metrics) = entry();
+        let _early = entry.join(who(1), &metrics).unwrap();
+        let comers = entry.comers();
+        let _late = entry.join(who(2), &metrics).unwrap();
+        assert!(!entry.tell_those(comers, Waited::TimedOut));
+        assert!(entry.tell_those(entry.comers(), Waited::TimedOut));
     }
 
     #[test]

@@ -29,8 +29,9 @@ pub use self::key::Key;
 pub use self::probes::{Probes, Unprobed};
 pub use self::time::{LONGEST_WAIT, time};
 
+use self::barrier::Visits;
 use self::call::Call;
-use self::entry::{Entry, Place};
+use self::entry::{Entry, Place, Slot, Standing};
 use crate::db::{Database, DbError, Meeting, RendezvousOutcome};
 use crate::metrics::Metrics;
 use crate::probe::Target;
@@ -56,7 +57,8 @@ struct Shared {
     probes: Probes,
     /// The name under which this process is one of those that wait
     service: String,
-    entries: Mutex<HashMap<Key, Arc<Entry>>>,
+    slots: Mutex<HashMap<Key, Arc<Slot>>>,
+    visits: Mutex<Visits>,
     looks: Semaphore,
     /// Tasks of keys
     attending: AtomicUsize,
@@ -84,7 +86,8 @@ impl Rendezvous {
             metrics,
             probes,
             service,
-            entries: Mutex::default(),
+            slots: Mutex::default(),
+            visits: Mutex::default(),
             looks: Semaphore::new(LOOKS),
             attending: AtomicUsize::new(0),
             closing: closing.clone(),
@@ -167,13 +170,12 @@ impl Rendezvous {
     ) -> Result<RendezvousOutcome, DbError> {
         let started = Instant::now();
         // Who comes while this is under way may come after a reset of the key, and finds out by itself.
-        let waiting = self.0.entry(key).filter(|entry| entry.target.is_none()).map(|entry| (entry.comers(), entry));
+        let waiting = self.0.current(key).filter(|entry| entry.target.is_none()).map(|entry| (entry.comers(), entry));
         let outcome = self.0.ask(&Call::Signal { key, payload: payload.as_deref(), ttl, probe: false }).await?;
         if outcome.outcome == Meeting::Signalled {
             self.0.metrics.rendezvous_signals.with_label_values(&["put"]).inc();
             if let Some((comers, entry)) = waiting
-                && entry.comers() == comers
-                && self.0.tell(&entry, Waited::Signalled(Arc::new(Mark::new(payload))))
+                && entry.tell_those(comers, Waited::Signalled(Arc::new(Mark::new(payload))))
             {
                 let heard = self.0.metrics.rendezvous_wake.with_label_values(&["here"]);
                 heard.observe(started.elapsed().as_secs_f64());
@@ -208,23 +210,23 @@ impl Rendezvous {
 
     /// A place among those who wait; none when the service ends.
     fn join(&self, goal: Goal, who: SocketAddr) -> Option<Place> {
-        let mut entries = self.0.lock();
+        let mut slots = self.0.lock();
         if *self.0.closing.borrow() {
             return None;
         }
         let mut new = None;
-        let entry = entries.entry(goal.key.clone()).or_insert_with(|| {
-            let entry = Arc::new(Entry::new(goal.key, goal.target));
-            new = Some(Arc::clone(&entry));
-            entry
+        let slot = slots.entry(goal.key.clone()).or_insert_with(|| {
+            let slot = Arc::new(Slot::new(Entry::new(goal.key.clone(), goal.target.clone())));
+            new = Some(Arc::clone(&slot));
+            slot
         });
-        let place = entry.join(who, &self.0.metrics);
-        drop(entries);
-        if let Some(entry) = new {
+        let place = slot.join(goal, who, &self.0.metrics);
+        drop(slots);
+        if let Some(slot) = new {
             let shared = Arc::clone(&self.0);
             shared.attending.fetch_add(1, Ordering::Relaxed);
             tokio::spawn(async move {
-                attend::attend(&shared, entry).await;
+                attend::attend(&shared, slot).await;
                 shared.attending.fetch_sub(1, Ordering::Relaxed);
             });
         }
@@ -243,43 +245,31 @@ impl Rendezvous {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Arc<Entry>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Arc<Slot>>> {
         // Nothing that could panic runs under this lock; if it did, the map is still a map.
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn entry(&self, key: &Key) -> Option<Arc<Entry>> {
-        self.lock().get(key).cloned()
+    /// Those who wait for a key now.
+    fn current(&self, key: &Key) -> Option<Arc<Entry>> {
+        self.lock().get(key).map(|slot| slot.current())
+    }
+
+    /// Whom the task of a slot serves after `entry`: the same, if somebody came back, or those who came since they were
+    /// told; none when there is nobody, and the task ends.
+    fn next(&self, slot: &Slot, entry: &Arc<Entry>) -> Option<Arc<Entry>> {
+        let mut slots = self.lock();
+        let current = slot.current();
+        if Arc::ptr_eq(&current, entry) && entry.standing() != Standing::Wanted {
+            slots.remove(&entry.key);
+            return None;
+        }
+        Some(current)
     }
 
     async fn ask(&self, call: &Call<'_>) -> Result<RendezvousOutcome, DbError> {
         // The task of a key lives as long as its waiters; this lives for a moment.
         Box::pin(self.db.rendezvous(call.to_json())).await
-    }
-
-    /// Ends all waits at `entry`; whoever comes later finds another one. False: that was done before.
-    fn tell(&self, entry: &Arc<Entry>, waited: Waited) -> bool {
-        self.remove(entry);
-        entry.tell(waited)
-    }
-
-    fn remove(&self, entry: &Arc<Entry>) {
-        let mut entries = self.lock();
-        if entries.get(&entry.key).is_some_and(|current| Arc::ptr_eq(current, entry)) {
-            entries.remove(&entry.key);
-        }
-    }
-
-    /// Forgets an entry that nobody waits at; false when somebody came back.
-    fn forget(&self, entry: &Arc<Entry>) -> bool {
-        let mut entries = self.lock();
-        if !entry.is_deserted() {
-            return false;
-        }
-        if entries.get(&entry.key).is_some_and(|current| Arc::ptr_eq(current, entry)) {
-            entries.remove(&entry.key);
-        }
-        true
     }
 
     /// The time until an unbidden look: spread, and longer when there are many keys.
@@ -297,8 +287,9 @@ async fn send_away(shared: std::sync::Weak<Shared>, mut closing: watch::Receiver
         return;
     }
     let Some(shared) = shared.upgrade() else { return };
-    let entries: Vec<Arc<Entry>> = shared.lock().drain().map(|(_, entry)| entry).collect();
-    for entry in entries {
-        entry.tell(Waited::Stopping);
+    // Nobody joins any more, so these are all.
+    let slots: Vec<Arc<Slot>> = shared.lock().values().cloned().collect();
+    for slot in slots {
+        slot.current().tell(Waited::Stopping);
     }
 }

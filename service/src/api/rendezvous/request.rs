@@ -9,6 +9,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::api::error::Refusal;
+use crate::api::payload::LIMIT;
 use crate::rendezvous::{Goal, Key, LONGEST_WAIT, Probes, Unprobed, time};
 
 /// The methods that a key takes.
@@ -231,17 +232,23 @@ pub fn payload(body: Vec<u8>) -> Result<Option<Box<RawValue>>, Refusal> {
     }
     let text =
         String::from_utf8(body).map_err(|_| Refusal::bad_request("The payload is neither JSON nor UTF-8 text"))?;
-    match serde_json::from_str::<Value>(&text) {
+    let json = match serde_json::from_str::<Value>(&text) {
         Ok(value) => {
             check_storable(&value)?;
-            RawValue::from_string(text).map(Some).map_err(|error| Refusal::bad_request(error.to_string()))
+            // Kept as it was written: a number may have more digits than a Value holds.
+            RawValue::from_string(text).map_err(|error| Refusal::bad_request(error.to_string()))?
         }
         Err(_) => {
             let value = Value::String(text);
             check_storable(&value)?;
-            serde_json::value::to_raw_value(&value).map(Some).map_err(Refusal::internal)
+            serde_json::value::to_raw_value(&value).map_err(Refusal::internal)?
         }
+    };
+    if json.get().len() > LIMIT {
+        let detail = format!("The payload is larger than {LIMIT} bytes once it is written as JSON");
+        return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
     }
+    Ok(Some(json))
 }
 
 /// Refuses what PostgreSQL's jsonb cannot hold.

@@ -102,8 +102,9 @@ async fn a_wait_lasts_its_time_while_the_database_is_away() {
 
 #[tokio::test]
 async fn a_signal_that_cannot_be_kept_is_a_503() {
-    for (method, path) in [("PUT", "/abc"), ("DELETE", "/abc"), ("HEAD", "/abc"), ("GET", "/")] {
-        let got = call(method, path, "").await;
+    let calls = [("PUT", "/abc"), ("DELETE", "/abc"), ("HEAD", "/abc"), ("GET", "/")];
+    let answers = futures_util::future::join_all(calls.map(|(method, path)| call(method, path, ""))).await;
+    for (got, (method, _)) in answers.into_iter().zip(calls) {
         assert_eq!((got.status, &got.headers["retry-after"]), (503, &"1".parse().unwrap()), "{method}");
         assert!(got.body.starts_with(r#"{"ok":false,"error":"#), "{}", got.body);
     }

@@ -120,3 +120,33 @@ fn options(config: &Config, socket: &TcpListener) -> api::Options {
         dotless_hosts: false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::serve::config::Layer;
+    use crate::logging;
+
+    fn config(rendezvous: std::net::SocketAddr, is_default: bool, listen: &str) -> Config {
+        let layer = Layer {
+            database_url: Some("postgres://db/x".into()),
+            listen: Some(listen.into()),
+            admin_listen: Some("off".into()),
+            ..Layer::default()
+        };
+        let config = Config::load(layer, None, &logging::Options::default()).unwrap();
+        Config { rendezvous_listen: Some(rendezvous), rendezvous_listen_is_default: is_default, ..config }
+    }
+
+    #[tokio::test]
+    async fn a_taken_address_that_nobody_asked_for_stops_nobody() {
+        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = taken.local_addr().unwrap();
+        let sockets = Sockets::bind(&config(address, true, "127.0.0.1:0")).await.unwrap();
+        assert!(sockets.main.is_some() && sockets.rendezvous.is_none());
+        for (is_default, listen) in [(false, "127.0.0.1:0"), (true, "off")] {
+            let error = Sockets::bind(&config(address, is_default, listen)).await.err().unwrap();
+            assert!(error.contains("--rendezvous-listen") && error.contains("another program"), "{error}");
+        }
+    }
+}
