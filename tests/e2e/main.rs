@@ -17,5 +17,7 @@ mod open_transaction;
 mod operations;
 mod rendezvous;
 mod rendezvous_sql;
+mod signal;
 mod trace;
 mod two_databases;
+mod wait;

@@ -29,12 +29,12 @@ use super::{App, Shared, payload};
 use crate::db;
 
 pub use events::STREAMS;
+pub use rendezvous::open_router as rendezvous;
 
 /// What users of locks call, and units that work under them.
 pub fn locks() -> OpenApiRouter<Shared> {
     locks::open_router().merge(operations::open_router())
 }
-pub use rendezvous::open_router as rendezvous;
 
 /// All routes of the native API.
 pub fn router() -> OpenApiRouter<Shared> {
