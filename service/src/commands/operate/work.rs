@@ -149,8 +149,8 @@ mod tests {
             &operation(&["good", "bad"]),
             "u",
             std::future::pending,
-        );
-        let told = told.await;
+        )
+        .await;
         assert_eq!((told.report, told.detail.as_str()), (Report::RetryHold, "restart of bad: exit status 1"));
         let text = std::fs::read_to_string(&file).expect("it was written");
         let (about, token) = text.trim().rsplit_once(' ').expect("two words");
@@ -161,9 +161,9 @@ mod tests {
         );
 
         let restart = words("true");
-        let told =
-            run(&programs(&restart, Some(&words("sh -c false")), None), &operation(&["x"]), "u", std::future::pending);
-        assert_eq!(told.await.report, Report::RetryHold);
+        let check = words("sh -c false");
+        let told = run(&programs(&restart, Some(&check), None), &operation(&["x"]), "u", std::future::pending).await;
+        assert_eq!(told.report, Report::RetryHold);
         let told = run(&programs(&restart, None, None), &operation(&["x"]), "u", std::future::pending).await;
         assert_eq!(told, Told { report: Report::Release, detail: "done".to_owned() });
     }
