@@ -35,7 +35,9 @@ DECLARE
     it text;
 BEGIN
     FOREACH it IN ARRAY ARRAY['request_restart', 'inquire_restart', 'judge_restarts',
-                              'judge_rendezvous', '_watch', '_leave', 'signal', 'is_signalled', 'arrive', 'judge_locks', 'acquire', 'renew', 'release', 'withdraw', 'check_fence', 'claim_jobs', 'finish_job', 'release_job', 'sweep'] LOOP
+                              'judge_rendezvous', '_watch', '_leave', 'signal', 'is_signalled', 'arrive',
+                              'judge_locks', 'acquire', 'renew', 'release', 'withdraw', 'check_fence', 'request_operation', 'next_operation', 'finish_operation',
+                              'claim_jobs', 'finish_job', 'release_job', 'sweep'] LOOP
         EXECUTE (SELECT pg_catalog.string_agg(pg_catalog.format('ALTER FUNCTION %s SET %s;', p.oid::pg_catalog.regprocedure, setting), ' ')
                    FROM pg_catalog.pg_proc p,
                         pg_catalog.unnest(ARRAY['enable_seqscan = off', 'enable_hashjoin = off', 'enable_mergejoin = off', 'jit = off',
@@ -48,20 +50,24 @@ $plans$;
 GRANT USAGE ON SCHEMA goahead TO goahead_reader, goahead_client, goahead_operator, goahead_admin, goahead_service, goahead_gate, goahead_hba, goahead_policy;
 
 GRANT SELECT ON goahead.clusters, goahead.hosts, goahead.unknown_hosts, goahead.requests, goahead.restarts, goahead.cluster_status,
-                goahead.rollouts, goahead.jobs, goahead.events, goahead.locks, goahead.lock_queue, goahead.lock_waits, goahead.rendezvous, goahead.barriers TO goahead_reader;
+                goahead.rollouts, goahead.jobs, goahead.events, goahead.locks, goahead.lock_queue, goahead.lock_waits,
+                goahead.operations, goahead.units, goahead.rendezvous, goahead.barriers TO goahead_reader;
 GRANT EXECUTE ON FUNCTION goahead.version(), goahead.go_duration(text) TO goahead_reader, goahead_client, goahead_service;
 GRANT EXECUTE ON FUNCTION goahead._passed(bigint, bigint, bigint) TO goahead_reader;
 GRANT EXECUTE ON FUNCTION
     goahead.explain_restart(text, text), goahead.list_clusters(int, text), goahead.get_cluster(text), goahead.list_hosts(text, int, text),
     goahead.get_host(text), goahead.list_restarts(int, bigint), goahead.list_rollouts(int, bigint), goahead.list_events(text, int),
     goahead.list_unknown_hosts(int), goahead.stats(), goahead.list_locks(int, text), goahead.get_lock(text),
-    goahead.list_lock_queue(text, int, bigint), goahead.rendezvous_keys(), goahead.list_rendezvous(int, text)
+    goahead.list_lock_queue(text, int, bigint), goahead.list_operations(int, bigint, text), goahead.get_unit(text),
+    goahead.rendezvous_keys(), goahead.list_rendezvous(int, text)
     TO goahead_reader;
 
 GRANT EXECUTE ON FUNCTION goahead.request_restart(text, text, text, text), goahead.inquire_restart(text, text, jsonb),
     goahead.acquire(text, text, interval, int, jsonb, interval, interval, boolean, boolean), goahead.renew(text, text, bigint, interval),
     goahead.release(text, text, bigint), goahead.withdraw(text, text), goahead.check_fence(text, bigint),
-    goahead.acquire_all(text[], text, interval, jsonb), goahead.signal(text, jsonb, interval), goahead.unsignal(text),
+    goahead.acquire_all(text[], text, interval, jsonb),
+    goahead.request_operation(text, text, text, text[], jsonb, int), goahead.next_operation(text, interval, interval, interval, boolean, boolean),
+    goahead.finish_operation(bigint, text, bigint, text, text), goahead.signal(text, jsonb, interval), goahead.unsignal(text),
     goahead.is_signalled(text), goahead._watch(text), goahead._leave(text, boolean), goahead.arrive(text, int, text, bigint),
     goahead.depart(text, text)
     TO goahead_client;
@@ -73,12 +79,12 @@ GRANT EXECUTE ON FUNCTION
     goahead.complete_restart(text, text, text), goahead.fail_restart(text, text, text), goahead.cancel_restart(text, text, text),
     goahead.freeze(text, text, timestamptz), goahead.thaw(text), goahead.start_rollout(text, text), goahead.stop_rollout(bigint),
     goahead.forget_host(text), goahead.name_fleetlock_id(text, text), goahead.break_lock(text, text, text), goahead.forget_holder(text),
-    goahead.forget_rendezvous()
+    goahead.resume_unit(text, text), goahead.resume_lock(text, text), goahead.drop_operation(bigint, text), goahead.forget_rendezvous()
     TO goahead_operator;
 
 GRANT EXECUTE ON FUNCTION
     goahead.set_cluster(text, jsonb), goahead.drop_cluster(text), goahead.import_clusters(jsonb, boolean), goahead.create_token(text, text[], text),
-    goahead.set_lock(text, int, interval, text), goahead.drop_lock(text), goahead.revoke_token(bigint), goahead.list_tokens(), goahead.adopt(boolean)
+    goahead.set_lock(text, int, interval, text, text), goahead.drop_lock(text), goahead.revoke_token(bigint), goahead.list_tokens(), goahead.adopt(boolean)
     TO goahead_admin;
 
 GRANT EXECUTE ON FUNCTION
@@ -111,8 +117,14 @@ COMMENT ON FUNCTION goahead.release(text, text, bigint) IS 'Gives a slot back: r
 COMMENT ON FUNCTION goahead.withdraw(text, text) IS 'Leaves the queue: withdrawn, not_queued, or held';
 COMMENT ON FUNCTION goahead.check_fence(text, bigint) IS 'Whether the token belongs to a hold that is in force, and stays so until this transaction ends';
 COMMENT ON FUNCTION goahead.break_lock(text, text, text) IS 'Takes a lock away from a holder, whose token is burned; kept as an event with the reason';
-COMMENT ON FUNCTION goahead.forget_holder(text) IS 'Ends all holds and places of a holder that is gone; returns how many';
-COMMENT ON FUNCTION goahead.set_lock(text, int, interval, text) IS 'Makes a lock or changes what is given: slots, lock_delay, policy (empty: none)';
+COMMENT ON FUNCTION goahead.forget_holder(text) IS 'Ends all holds and places of a holder that is gone, and drops its operations; returns how many holds and places';
+COMMENT ON FUNCTION goahead.request_operation(text, text, text, text[], jsonb, int) IS 'Adds an operation to a unit''s queue and returns its id; one that is equal to the unit''s last, which has not begun, is that one. max_retry: attempts after the first, null for any number';
+COMMENT ON FUNCTION goahead.next_operation(text, interval, interval, interval, boolean, boolean) IS 'Asks for the lock of a unit''s first operation: granted (with the token; do it), queued (with a position), nothing or blocked. Never waits; repeat it, also to keep a hold for another ttl. request_ttl and claim_within are for units that ask, go away and come back minutes later: how long the place lasts, and how long the lock is kept for the unit when its turn has come';
+COMMENT ON FUNCTION goahead.finish_operation(bigint, text, bigint, text, text) IS 'Reports how an attempt ended (release, retry_release, retry_hold, failed) and gives the lock back: done, retry, hold, failed (the unit is blocked), lost (the hold of this token had ended: the attempt does not count as done), guarded or unknown';
+COMMENT ON FUNCTION goahead.resume_unit(text, text) IS 'Lets a unit go on after a failed operation, and a lock that was halted by it, unless another unit is still blocked under it: resumed, not_blocked or unknown';
+COMMENT ON FUNCTION goahead.resume_lock(text, text) IS 'Lets the others go on under a halted lock; units stay blocked: resumed, not_halted or unknown';
+COMMENT ON FUNCTION goahead.drop_operation(bigint, text) IS 'Drops an operation that has not ended; a running one loses the lock: dropped, ended, guarded or unknown';
+COMMENT ON FUNCTION goahead.set_lock(text, int, interval, text, text) IS 'Makes a lock or changes what is given: slots, lock_delay, policy (empty: none), on_failure (continue, or halt after a failed operation)';
 COMMENT ON FUNCTION goahead.drop_lock(text) IS 'Drops a lock that nobody holds or waits for';
 COMMENT ON FUNCTION goahead.judge_rendezvous(text, boolean) IS 'Judges a JSON array of calls (op: signal, unsignal, read, watch, leave, arrive, depart) in one transaction; outcomes: signalled, unsignalled, not_signalled, left, arrived, released, departed, not_here, invalid, busy. Who does not wait gets calls back as busy whose key somebody else is deciding about';
 COMMENT ON FUNCTION goahead.signal(text, jsonb, interval) IS 'Signals a key, with a payload for those who wait for it; for ever, or for a time';

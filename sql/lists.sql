@@ -111,6 +111,10 @@ BEGIN
         'jobs_queued', (SELECT count(*) FROM goahead._job WHERE state = 'queued'),
         'jobs_running', (SELECT count(*) FROM goahead._job WHERE state = 'running'),
         'jobs_failed', (SELECT count(*) FROM goahead._job WHERE state = 'failed'),
+        'operations_open', (SELECT count(*) FROM goahead._operation WHERE ended_at IS NULL),
+        'operations_failed', (SELECT count(*) FROM goahead._operation WHERE state = 'failed'),
+        'units_blocked', (SELECT count(*) FROM goahead._unit WHERE blocked_by IS NOT NULL),
+        'locks_halted', (SELECT count(*) FROM goahead._lock WHERE halted IS NOT NULL),
         'unknown_hosts', jsonb_array_length(goahead.list_unknown_hosts(10000) -> 'items'));
 END
 $$;

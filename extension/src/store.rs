@@ -30,6 +30,9 @@ pub const HOST_LOCK: i32 = 0x6761_0003;
 pub const LOCK_LOCK: i32 = 0x6761_0004;
 /// Class of the advisory locks on keys of the rendezvous and on barriers; the second key is a hash of the name.
 pub const RENDEZVOUS_LOCK: i32 = 0x6761_0005;
+/// Class of the advisory locks on units, whose operations are in a queue; the second key is a hash of the name. Taken
+/// before the locks on locks.
+pub const UNIT_LOCK: i32 = 0x6761_0006;
 /// Settings are being changed.
 pub const SETTINGS: i32 = 1;
 /// A new epoch is being noted.
@@ -40,6 +43,34 @@ pub const SWEEP: i32 = 3;
 thread_local! {
     // Text of a statement to its plan; Postgres replans by itself when a table changes.
     static PLANS: RefCell<HashMap<&'static str, Rc<OwnedPreparedStatement>>> = RefCell::new(HashMap::new());
+}
+
+/// A statement that is given rows. With one row its parameters are scalars, which starts in a fraction of the time that
+/// unnesting arrays takes; with several they are arrays.
+pub struct ForRows {
+    /// With `(SELECT $1::int AS a, …) AS n`.
+    pub one: &'static str,
+    /// With `unnest($1::int[], …) AS n (a, …)`.
+    pub many: &'static str,
+}
+
+impl ForRows {
+    /// The text for this number of rows.
+    pub fn text(&self, rows: usize) -> &'static str {
+        if rows == 1 { self.one } else { self.many }
+    }
+}
+
+/// A parameter of a statement that is given `rows`: what `make` makes of them.
+pub fn column<R, T>(rows: &[R], make: impl Fn(&R) -> T) -> DatumWithOid<'static>
+where
+    T: Into<DatumWithOid<'static>>,
+    Vec<T>: Into<DatumWithOid<'static>>,
+{
+    match rows {
+        [row] => make(row).into(),
+        rows => rows.iter().map(make).collect::<Vec<T>>().into(),
+    }
 }
 
 /// Statements over cached plans.

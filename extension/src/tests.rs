@@ -2,7 +2,9 @@
 
 mod access;
 mod calls;
+mod coordinator;
 mod locks;
+mod operations;
 mod operators;
 mod rendezvous;
 mod settings;

@@ -15,6 +15,7 @@ Examples:
   goahead clusters import /etc/goahead/conf.d/*.yml
   goahead status --watch
   goahead rollout web --reason 'new kernel'
+  goahead lock etl --wait 1m -- ./nightly-load   one at a time in the whole fleet
 
 Exit codes: 0 success, 1 refusal or failure, 2 wrong usage.
 `goahead COMMAND --help` explains a command, `goahead man` prints the manual.";
@@ -36,6 +37,8 @@ enum Command {
     Serve(Box<commands::serve::Args>),
     /// Ask whether this machine may restart, and restart it: in place of goahead_client
     Client(commands::client::Args),
+    /// Run a command while holding a lock
+    Lock(Box<commands::lock::Args>),
     /// Write clusters from files to the database
     Clusters(commands::clusters::Args),
     /// Show who restarts now
@@ -63,9 +66,10 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
     let logging = &cli.logging;
     let quietly = || logging::init(logging, "warn").map_err(Failure::new);
     let outcome = match &cli.command {
-        // These two log in their own way, once they have read their settings.
+        // These log in their own way, once they have read their settings.
         Command::Serve(args) => commands::serve::run(args, logging),
         Command::Client(args) => commands::client::run(args, logging),
+        Command::Lock(args) => commands::lock::run(args, logging),
         Command::Clusters(args) => quietly().and_then(|()| commands::clusters::run(args)),
         Command::Status(args) => quietly().and_then(|()| commands::status::run(args)),
         Command::Rollout(args) => quietly().and_then(|()| commands::rollout::run(args)),

@@ -4,6 +4,7 @@ pub mod duration;
 pub mod hostname;
 pub mod lease;
 pub mod lock;
+pub mod operation;
 pub mod pattern;
 pub mod rendezvous;
 pub mod restart;

@@ -2,6 +2,7 @@
 
 use super::engine;
 use super::facts;
+use super::operations;
 use super::wire::{Call, Op, Outcome};
 use crate::clock;
 use crate::sets::{self, Invalid, Wall, plain, span};
@@ -33,7 +34,7 @@ fn one(call: Call) -> Outcome {
     }
 }
 
-fn given(token: Option<i64>) -> i64 {
+pub fn given(token: Option<i64>) -> i64 {
     token.unwrap_or_else(|| {
         store::fail(
             PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
@@ -58,17 +59,21 @@ type Grant = (
     Option<TimestampWithTimeZone>,
 );
 
+/// A point of the wall clock as PostgreSQL has it; none beyond its calendar.
+pub fn timestamp(wall: Option<Wall>) -> Option<TimestampWithTimeZone> {
+    wall.and_then(Wall::timestamp)
+}
+
 fn grant(outcome: &Outcome) -> Grant {
-    let at = |wall: Option<Wall>| wall.and_then(Wall::timestamp);
     (
         outcome.outcome.to_owned(),
         outcome.granted,
         outcome.token,
         outcome.position,
-        at(outcome.requested_at),
-        at(outcome.granted_at),
-        at(outcome.expires_at),
-        at(outcome.confirm_by),
+        timestamp(outcome.requested_at),
+        timestamp(outcome.granted_at),
+        timestamp(outcome.expires_at),
+        timestamp(outcome.confirm_by),
     )
 }
 
@@ -165,6 +170,7 @@ fn break_lock(lock: Option<&str>, holder: Option<&str>, reason: Option<&str>) ->
 fn forget_holder(holder: Option<&str>) -> i64 {
     let holder = plain(holder, "holder");
     let outcomes = store::decide(|store| {
+        operations::forget(store, holder);
         let locks = store.rows(
             "SELECT l.name FROM goahead._lock_request r JOIN goahead._lock l ON l.id = r.lock_id WHERE r.holder = $1",
             &[holder.into()],

@@ -7,7 +7,7 @@ use crate::clock;
 use crate::sets::Invalid;
 use crate::store::{self, Store};
 use goahead_rules::lease::Clock;
-use goahead_rules::lock::{Answer, Ask, End, Lock, Policy, Settled, next_in_line};
+use goahead_rules::lock::{Answer, Ask, End, FIRST, Lock, Policy, Settled, next_in_line};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Judges calls; the answers are in their order. A batch that does not wait gives calls back as `busy` whose lock
@@ -22,7 +22,7 @@ pub fn run(store: &mut Store<'_, '_>, calls: &[Result<Call, Invalid>], wait: boo
             Err(invalid) => Outcome::invalid(invalid.clone()),
         })
         .collect();
-    writes::write(store, &mut batch.locks, &batch.notes);
+    writes::write(store, &mut batch.locks, &batch.notes, clock);
     positions(store, outcomes)
 }
 
@@ -97,6 +97,8 @@ fn carry_out(lock: &mut Lock, call: &Call, policy: Policy<'_>, clock: Clock) -> 
         Op::Acquire => {
             let ask = Ask {
                 holder,
+                rank: FIRST,
+                ticket: None,
                 ttl: call.ttl,
                 place: call.place,
                 claim: call.claim,
@@ -159,20 +161,21 @@ pub fn decide<T>(
 }
 
 /// Tells those who wait how many are before them.
-fn positions(store: &mut Store<'_, '_>, mut outcomes: Vec<Outcome>) -> Vec<Outcome> {
+pub fn positions(store: &mut Store<'_, '_>, mut outcomes: Vec<Outcome>) -> Vec<Outcome> {
     let queued: Vec<usize> =
         outcomes.iter().enumerate().filter(|(_, outcome)| outcome.ticket.is_some()).map(|(index, _)| index).collect();
     if queued.is_empty() {
         return outcomes;
     }
     let positions = store.rows(
-        "SELECT p.before FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) WITH ORDINALITY AS n (id, ticket, place)
+        "SELECT p.before FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3)) WITH ORDINALITY AS n (id, ticket, rank, place)
           CROSS JOIN LATERAL (SELECT count(*) AS before FROM goahead._lock_request r
-                               WHERE r.lock_id = n.id AND r.slot IS NULL AND r.ticket < n.ticket) p
+                               WHERE r.lock_id = n.id AND r.slot IS NULL AND (r.rank, r.ticket) < (n.rank, n.ticket)) p
           ORDER BY n.place",
         &[
             queued.iter().map(|index| outcomes[*index].lock_id).collect::<Vec<_>>().into(),
             queued.iter().filter_map(|index| outcomes[*index].ticket).collect::<Vec<_>>().into(),
+            queued.iter().map(|index| outcomes[*index].rank).collect::<Vec<_>>().into(),
         ],
         |row| row.get::<i64>(1),
     );

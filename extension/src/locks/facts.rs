@@ -1,14 +1,19 @@
 //! Locks between their rows and the rules: what decisions about some of them need, read in a few statements.
 
 use crate::clock;
-use crate::store::{Row, Store};
+use crate::store::{ForRows, Row, Store, column};
+use const_format::concatcp;
 use goahead_rules::duration::GoDuration;
 use goahead_rules::lease::{Clock, Instant};
 use goahead_rules::lock::{Hold, Lock, Request};
+use goahead_rules::operation::OnFailure;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Queued requests that a decision looks at beyond the number of slots: those that are alive, in order.
 const AHEAD: i32 = 16;
+
+/// Requests of a lock that are read whether they matter or not.
+const FEW: i64 = 32;
 
 /// A lock whose advisory lock is held.
 pub struct Facts {
@@ -22,6 +27,10 @@ pub struct Facts {
     pub policy: Option<String>,
     /// How the policy failed last.
     pub policy_error: Option<String>,
+    /// What a failed operation means for the others.
+    pub on_failure: OnFailure,
+    /// Why it is halted, as `lock` says that it is.
+    pub halted: Option<String>,
     /// What its row says.
     pub row: LockRow,
 }
@@ -37,9 +46,17 @@ pub struct LockRow {
     pub resting: Vec<(i32, Instant)>,
     /// How the policy failed last.
     pub policy_error: Option<String>,
+    /// Why it is halted.
+    pub halted: Option<String>,
 }
 
 impl Facts {
+    /// Halts it for this reason, or lets it go on.
+    pub fn halt(&mut self, reason: Option<String>) {
+        self.lock.halted = reason.is_some();
+        self.halted = reason;
+    }
+
     /// The row as it should be now.
     pub fn row_now(&self) -> LockRow {
         LockRow {
@@ -47,6 +64,7 @@ impl Facts {
             last_token: self.lock.last_token,
             resting: self.lock.resting.clone(),
             policy_error: self.policy_error.clone(),
+            halted: self.halted.clone(),
         }
     }
 
@@ -61,7 +79,7 @@ impl Facts {
                 self.lock.requests.push(request);
             }
         }
-        self.lock.requests.sort_unstable_by_key(|request| request.ticket);
+        self.lock.requests.sort_unstable_by_key(Request::place_in_line);
     }
 }
 
@@ -106,8 +124,8 @@ fn create(
     }
     store.begin();
     store.run(
-        "INSERT INTO goahead._lock (name, slots)
-         SELECT n.name, n.slots FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS n (name, slots)",
+        "INSERT INTO goahead._lock (name, slots, last_token)
+         SELECT n.name, n.slots, coalesce((SELECT f.token FROM goahead._lock_floor f), 0) FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS n (name, slots)",
         &[
             missing.iter().map(|(name, _)| (*name).to_owned()).collect::<Vec<_>>().into(),
             missing.iter().map(|(_, slots)| *slots).collect::<Vec<_>>().into(),
@@ -124,6 +142,16 @@ fn read_requests(
     if locks.is_empty() {
         return Vec::new();
     }
+    // Most locks have a handful of requests, and then the simplest statement reads them all.
+    let few = FEW * i64::try_from(locks.len()).unwrap_or(i64::MAX);
+    let all = store.rows(
+        concatcp!("SELECT ", COLUMNS, " FROM goahead._lock_request r WHERE r.lock_id = ANY ($1) LIMIT $2"),
+        &[locks.keys().copied().collect::<Vec<_>>().into(), few.into()],
+        request,
+    );
+    if i64::try_from(all.len()).is_ok_and(|count| count < few) {
+        return all;
+    }
     // A policy is told of everybody.
     let everybody: Vec<bool> = locks.values().map(|facts| facts.policy.is_some()).collect();
     let most: Vec<i64> = locks
@@ -131,7 +159,7 @@ fn read_requests(
         .map(|facts| if facts.policy.is_some() { i64::MAX } else { i64::from(facts.lock.slots.saturating_add(AHEAD)) })
         .collect();
     store.rows(
-        const_format::concatcp!(
+        concatcp!(
             "SELECT ", COLUMNS, " FROM pg_catalog.unnest($1) AS n (id) JOIN goahead._lock_request r ON r.lock_id = n.id AND r.slot IS NOT NULL
              UNION ALL
              SELECT ", COLUMNS, " FROM ROWS FROM (pg_catalog.unnest($4), pg_catalog.unnest($5)) AS n (id, holder)
@@ -140,7 +168,7 @@ fn read_requests(
              SELECT ", COLUMNS, " FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3)) AS n (id, most, everybody)
               CROSS JOIN LATERAL (SELECT q.* FROM goahead._lock_request q
                                    WHERE q.lock_id = n.id AND q.slot IS NULL AND (q.waited OR q.claim_us > 0 OR n.everybody)
-                                   ORDER BY q.ticket LIMIT n.most) r"
+                                   ORDER BY q.rank, q.ticket LIMIT n.most) r"
         ),
         &[
             locks.keys().copied().collect::<Vec<_>>().into(),
@@ -157,7 +185,7 @@ fn read_requests(
 pub fn read_lapsed(store: &mut Store<'_, '_>, locks: &mut BTreeMap<i32, Facts>, clock: Clock) {
     let ids: Vec<i32> = locks.keys().copied().collect();
     let requests = store.rows(
-        const_format::concatcp!(
+        concatcp!(
             "SELECT ", COLUMNS, " FROM goahead._lock_request r
               WHERE r.lock_id = ANY ($1) AND r.slot IS NULL AND (r.asked_epoch <> $2 OR r.asked_us + r.place_us <= $3) LIMIT 10000"
         ),
@@ -182,32 +210,60 @@ fn add(locks: &mut BTreeMap<i32, Facts>, requests: Vec<(i32, Request)>) {
 fn read_locks(store: &mut Store<'_, '_>, names: &BTreeSet<&str>) -> BTreeMap<i32, Facts> {
     let timeline = clock::timeline(store);
     let rows = store.rows(
-        "SELECT l.id, l.name, l.slots, l.delay_us, l.policy, l.policy_error, l.halted IS NOT NULL, l.last_ticket, l.last_token,
-                coalesce((SELECT f.token FROM goahead._lock_floor f), 0), l.resting_slots, l.resting_epochs, l.resting_us
+        "SELECT l.id, l.name, l.slots, l.delay_us, l.policy, l.policy_error, l.halted, l.last_ticket, l.last_token, l.on_failure
            FROM goahead._lock l WHERE l.name = ANY ($1)",
         &[names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>().into()],
         |row| {
-            let (slots, epochs, us): (Vec<i32>, Vec<i64>, Vec<i64>) = (row.get(11), row.get(12), row.get(13));
-            let since = epochs.into_iter().zip(us).map(|(epoch, us)| Instant { epoch, us });
             let lock = Lock {
                 delay: GoDuration::from_micros(row.get(4)),
-                halted: row.get(7),
+                halted: row.opt::<String>(7).is_some(),
                 last_ticket: row.get(8),
                 last_token: row.get(9),
-                token_floor: row.get::<i64>(10).max(timeline << 32),
-                resting: slots.into_iter().zip(since).collect(),
+                token_floor: timeline << 32,
                 ..Lock::new(row.get(3))
             };
             let row_was = LockRow {
                 last_ticket: lock.last_ticket,
                 last_token: lock.last_token,
-                resting: lock.resting.clone(),
+                resting: Vec::new(),
                 policy_error: row.opt(6),
+                halted: row.opt(7),
             };
-            Facts { id: row.get(1), name: row.get(2), lock, policy: row.opt(5), policy_error: row.opt(6), row: row_was }
+            Facts {
+                id: row.get(1),
+                name: row.get(2),
+                lock,
+                policy: row.opt(5),
+                policy_error: row.opt(6),
+                on_failure: row.get::<String>(10).parse().expect("the schema knows the same words"),
+                halted: row.opt(7),
+                row: row_was,
+            }
         },
     );
-    rows.into_iter().map(|facts| (facts.id, facts)).collect()
+    let mut locks: BTreeMap<i32, Facts> = rows.into_iter().map(|facts| (facts.id, facts)).collect();
+    read_resting(store, &mut locks);
+    locks
+}
+
+/// Reads which slots rest, of locks that let them.
+fn read_resting(store: &mut Store<'_, '_>, locks: &mut BTreeMap<i32, Facts>) {
+    let delayed = |facts: &&Facts| facts.lock.delay > GoDuration(0);
+    let ids: Vec<i32> = locks.values().filter(delayed).map(|facts| facts.id).collect();
+    if ids.is_empty() {
+        return;
+    }
+    let resting = store.rows(
+        "SELECT s.lock_id, s.slot, s.since_epoch, s.since_us FROM goahead._lock_rest s WHERE s.lock_id = ANY ($1) ORDER BY s.lock_id, s.slot",
+        &[ids.into()],
+        |row| (row.get::<i32>(1), (row.get::<i32>(2), Instant { epoch: row.get(3), us: row.get(4) })),
+    );
+    for (id, rest) in resting {
+        if let Some(facts) = locks.get_mut(&id) {
+            facts.lock.resting.push(rest);
+            facts.row.resting.push(rest);
+        }
+    }
 }
 
 /// Notes which holds may not end now, of those that time or a caller ends: a transaction has locked the row for
@@ -230,14 +286,16 @@ pub fn note_guarded(
     if ending.is_empty() {
         return;
     }
+    const FREE: ForRows = ForRows {
+        one: "SELECT r.lock_id, r.holder FROM goahead._lock_request r WHERE r.lock_id = $1 AND r.holder = $2 FOR UPDATE SKIP LOCKED",
+        many: "SELECT r.lock_id, r.holder FROM goahead._lock_request r
+                WHERE (r.lock_id, r.holder) IN (SELECT n.id, n.holder FROM unnest($1::int[], $2::text[]) AS n (id, holder))
+                  FOR UPDATE OF r SKIP LOCKED",
+    };
+    let asked: Vec<&(i32, String)> = ending.iter().collect();
     let free = store.rows(
-        "SELECT r.lock_id, r.holder FROM goahead._lock_request r
-          WHERE (r.lock_id, r.holder) IN (SELECT n.id, n.holder FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS n (id, holder))
-            FOR UPDATE OF r SKIP LOCKED",
-        &[
-            ending.iter().map(|(id, _)| *id).collect::<Vec<_>>().into(),
-            ending.iter().map(|(_, holder)| holder.clone()).collect::<Vec<_>>().into(),
-        ],
+        FREE.text(asked.len()),
+        &[column(&asked, |(id, _)| *id), column(&asked, |(_, holder)| holder.clone())],
         |row| (row.get::<i32>(1), row.get::<String>(2)),
     );
     for key in free {
@@ -258,7 +316,7 @@ pub fn fence(store: &mut Store<'_, '_>, name: &str, token: i64) -> Option<Hold> 
     store.begin();
     let id = store.first("SELECT id FROM goahead._lock WHERE name = $1", &[name.into()], |row| row.get::<i32>(1))?;
     let rows = store.rows(
-        const_format::concatcp!(
+        concatcp!(
             "SELECT ", COLUMNS, " FROM goahead._lock_request r WHERE r.lock_id = $1 AND r.slot IS NOT NULL AND r.token = $2 FOR KEY SHARE OF r"
         ),
         &[id.into(), token.into()],
@@ -269,13 +327,14 @@ pub fn fence(store: &mut Store<'_, '_>, name: &str, token: i64) -> Option<Hold> 
 
 const COLUMNS: &str = "r.lock_id, r.holder, r.ticket, r.ttl_us, r.place_us, r.claim_us, r.asked_epoch, r.asked_us, r.waited,
     r.offered_epoch, r.offered_us, r.slot, r.token, r.granted_epoch, r.granted_us, r.renewed_epoch, r.renewed_us, r.provisional,
-    (extract(epoch FROM r.requested_at) * 1000000)::bigint";
+    (extract(epoch FROM r.requested_at) * 1000000)::bigint, r.rank";
 
 fn request(row: &Row<'_>) -> (i32, Request) {
     let ttl = row.opt(4).map(GoDuration::from_micros);
     let request = Request {
         new: false,
         holder: row.get(2),
+        rank: row.get(20),
         ticket: row.get(3),
         ttl,
         place: GoDuration::from_micros(row.get(5)),

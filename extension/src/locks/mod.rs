@@ -3,6 +3,7 @@
 mod calls;
 mod engine;
 mod facts;
+mod operations;
 mod settings;
 mod sweep;
 mod wire;

@@ -1,6 +1,6 @@
 //! What time brings about while nobody calls: holds that end, places that are lost, idle locks that are dropped.
 
-use super::{engine, facts, settings, writes};
+use super::{engine, facts, operations, settings, writes};
 use crate::store::{self, Store};
 use goahead_rules::lease::Clock;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +20,7 @@ pub fn sweep(store: &mut Store<'_, '_>, clock: Clock) -> usize {
         |row| row.get::<String>(1),
     );
     let resting = store.rows(
-        "SELECT l.name FROM goahead._lock l WHERE pg_catalog.cardinality(l.resting_slots) > 0 ORDER BY l.id LIMIT $1",
+        "SELECT DISTINCT l.name FROM goahead._lock_rest s JOIN goahead._lock l ON l.id = s.lock_id ORDER BY l.name LIMIT $1",
         &[AT_ONCE.into()],
         |row| row.get::<String>(1),
     );
@@ -38,16 +38,17 @@ pub fn tick(store: &mut Store<'_, '_>, names: &BTreeSet<&str>, clock: Clock) -> 
     for facts in locks.values_mut() {
         engine::decide(store, facts, clock, |lock, policy, clock| lock.tick(policy, clock));
     }
-    writes::write(store, &mut locks, &BTreeMap::new());
+    writes::write(store, &mut locks, &BTreeMap::new(), clock);
     locks.len()
 }
 
-/// Drops locks that nobody configured and nobody has used for a day.
+/// Drops locks that nobody configured and nobody has used for a day, and operations that ended long ago.
 pub fn prune(store: &mut Store<'_, '_>) -> usize {
     let idle = store.rows(
         "SELECT l.id, l.name FROM goahead._lock l
           WHERE NOT l.configured AND l.used_at < pg_catalog.clock_timestamp() - interval '1 day'
             AND NOT EXISTS (SELECT FROM goahead._lock_request r WHERE r.lock_id = l.id)
+            AND NOT EXISTS (SELECT FROM goahead._operation o WHERE o.lock = l.name AND o.state IN ('queued', 'running', 'held'))
           ORDER BY l.id LIMIT $1",
         &[AT_ONCE.into()],
         |row| (row.get::<i32>(1), row.get::<String>(2)),
@@ -60,10 +61,10 @@ pub fn prune(store: &mut Store<'_, '_>) -> usize {
         // Somebody may have come for it meanwhile.
         let used =
             store.first("SELECT true FROM goahead._lock_request WHERE lock_id = $1 LIMIT 1", &[id.into()], |_| ());
-        if used.is_none() {
+        if used.is_none() && !operations::wait_for(store, &name) {
             settings::forget(store, id);
             pruned += 1;
         }
     }
-    pruned
+    pruned + operations::trim(store)
 }

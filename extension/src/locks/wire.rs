@@ -195,6 +195,9 @@ pub struct Outcome {
     pub ticket: Option<i64>,
     /// See `ticket`.
     pub lock_id: i32,
+    /// See [`Request::rank`].
+    #[serde(skip)]
+    pub rank: i32,
 }
 
 impl Outcome {
@@ -215,6 +218,7 @@ impl Outcome {
             condition: None,
             ticket: None,
             lock_id: 0,
+            rank: lock::FIRST,
         }
     }
 
@@ -233,7 +237,8 @@ impl Outcome {
         let Some(request) = request else { return Self { lock_id, ..Self::plain(outcome) } };
         let requested_at = Some(Wall(request.requested_at));
         let Some(hold) = &request.hold else {
-            return Self { requested_at, ticket: Some(request.ticket), lock_id, ..Self::plain(outcome) };
+            let (rank, ticket) = request.place_in_line();
+            return Self { requested_at, ticket: Some(ticket), rank, lock_id, ..Self::plain(outcome) };
         };
         let now = sets::wall();
         let until =

@@ -2,45 +2,9 @@
 
 #[pgrx::pg_schema]
 mod tests {
+    use crate::tests::support::locks::*;
     use crate::tests::support::*;
     use pgrx::prelude::*;
-
-    /// Outcome and token of a call to acquire.
-    fn acquire(lock: &str, holder: &str) -> (String, Option<i64>) {
-        let (outcome, token) = Spi::get_two_with_args::<String, i64>(
-            "SELECT outcome, token FROM goahead.acquire($1, $2)",
-            &[lock.into(), holder.into()],
-        )
-        .expect("it runs");
-        (outcome.expect("an outcome"), token)
-    }
-
-    fn granted(lock: &str, holder: &str) -> i64 {
-        match acquire(lock, holder) {
-            (outcome, Some(token)) if outcome == "granted" => token,
-            other => panic!("{holder}: {other:?}"),
-        }
-    }
-
-    fn queued(lock: &str, holder: &str) {
-        assert_eq!(acquire(lock, holder), ("queued".to_owned(), None));
-    }
-
-    fn release(lock: &str, holder: &str, token: i64) -> String {
-        text(&format!("SELECT goahead.release('{lock}', '{holder}', {token})"))
-    }
-
-    /// Lets `seconds` pass for everything that a lock remembers.
-    fn pass(seconds: i64) {
-        let us = seconds * 1_000_000;
-        Spi::run(&format!(
-            "UPDATE goahead._lock_request SET asked_us = asked_us - {us}, offered_us = offered_us - {us}, granted_us = granted_us - {us},
-                    renewed_us = renewed_us - {us}"
-        ))
-        .expect("it runs");
-        Spi::run(&format!("UPDATE goahead._lock SET resting_us = ARRAY(SELECT n - {us} FROM unnest(resting_us) AS n)"))
-            .expect("it runs");
-    }
 
     // 5, 8, 9, 27
     #[pg_test]

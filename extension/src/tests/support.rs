@@ -54,3 +54,48 @@ pub fn grant(host: &str) -> Value {
     let first = request(host, "2h", None);
     request(host, "2h", Some(first["request_id"].as_str().expect("a request_id")))
 }
+
+/// What tests of locks begin with.
+pub mod locks {
+    use super::text;
+    use pgrx::prelude::*;
+
+    /// Outcome and token of a call to acquire.
+    pub fn acquire(lock: &str, holder: &str) -> (String, Option<i64>) {
+        let (outcome, token) = Spi::get_two_with_args::<String, i64>(
+            "SELECT outcome, token FROM goahead.acquire($1, $2)",
+            &[lock.into(), holder.into()],
+        )
+        .expect("it runs");
+        (outcome.expect("an outcome"), token)
+    }
+
+    /// Token of a grant.
+    pub fn granted(lock: &str, holder: &str) -> i64 {
+        match acquire(lock, holder) {
+            (outcome, Some(token)) if outcome == "granted" => token,
+            other => panic!("{holder}: {other:?}"),
+        }
+    }
+
+    /// Asks, and expects a place in the queue.
+    pub fn queued(lock: &str, holder: &str) {
+        assert_eq!(acquire(lock, holder), ("queued".to_owned(), None));
+    }
+
+    /// Outcome of a call to release.
+    pub fn release(lock: &str, holder: &str, token: i64) -> String {
+        text(&format!("SELECT goahead.release('{lock}', '{holder}', {token})"))
+    }
+
+    /// Lets `seconds` pass for everything that a lock remembers.
+    pub fn pass(seconds: i64) {
+        let us = seconds * 1_000_000;
+        Spi::run(&format!(
+            "UPDATE goahead._lock_request SET asked_us = asked_us - {us}, offered_us = offered_us - {us}, granted_us = granted_us - {us},
+                    renewed_us = renewed_us - {us}"
+        ))
+        .expect("it runs");
+        Spi::run(&format!("UPDATE goahead._lock_rest SET since_us = since_us - {us}")).expect("it runs");
+    }
+}

@@ -9,9 +9,11 @@ pub mod client;
 pub mod clusters;
 pub mod completions;
 pub mod database;
+pub mod lock;
 pub mod man;
 pub mod rollout;
 pub mod serve;
+pub mod service;
 pub mod status;
 pub mod token;
 

@@ -1,7 +1,7 @@
 //! Who holds a lock, and whose turn is next.
 //!
 //! A lock has slots. Whoever asks gets a ticket and with it a place in the queue; places are served in the order of
-//! tickets, and a hold belongs to the request that earned it, never to a name alone (ops-coordinator's rule: a grant
+//! tickets, first requests before retries, and a hold belongs to the request that earned it, never to a name alone (ops-coordinator's rule: a grant
 //! counts only while its request stands). Nobody is granted behind their back: when a slot is free, those who wait for
 //! it are *offered* it, in order, and whoever asks again takes what is offered. A waiter that has died lets its offer
 //! lapse and is passed over, so it delays the queue by that much and never blocks it.
@@ -42,12 +42,12 @@ pub struct Lock {
     pub last_ticket: i64,
     /// The highest token that was drawn.
     pub last_token: i64,
-    /// Tokens are higher than this: those of pruned locks, and the timeline in the upper half (design: a token that an
-    /// asynchronous failover has lost is never drawn again).
+    /// Tokens are higher than this: the timeline in the upper half, so that a token that an asynchronous failover has lost
+    /// is never drawn again.
     pub token_floor: i64,
     /// Slots that rest, and since when.
     pub resting: Vec<(i32, Instant)>,
-    /// Those that stand, in the order of their tickets.
+    /// Those that stand, in the order of their places.
     pub requests: Vec<Request>,
     /// Those that have ended in this decision.
     pub ended: Vec<(Request, End)>,
@@ -55,11 +55,20 @@ pub struct Lock {
     pub woken: Vec<String>,
 }
 
+/// The rank of who asks for the first time.
+pub const FIRST: i32 = 0;
+/// The rank of who held the lock and did not get its work done.
+pub const RETRY: i32 = 1;
+
 /// How a slot is asked for.
 #[derive(Clone, Debug)]
 pub struct Ask<'a> {
     /// Who asks.
     pub holder: &'a str,
+    /// See [`Request::rank`].
+    pub rank: i32,
+    /// A ticket that was drawn before, see [`Lock::draw`]; none: a new one.
+    pub ticket: Option<i64>,
     /// The TTL of the hold; none: until released.
     pub ttl: Option<GoDuration>,
     /// See [`Request::place`].
@@ -138,11 +147,11 @@ impl Lock {
                 request.changed = true;
             }
             None => {
-                self.last_ticket += 1;
-                self.requests.push(Request {
+                let request = Request {
                     new: true,
                     holder: ask.holder.to_owned(),
-                    ticket: self.last_ticket,
+                    rank: ask.rank,
+                    ticket: ask.ticket.unwrap_or_else(|| self.draw()),
                     ttl: ask.ttl,
                     place: ask.place,
                     claim: ask.claim,
@@ -153,12 +162,26 @@ impl Lock {
                     changed: true,
                     metadata: ask.metadata.to_owned(),
                     requested_at: ask.wall,
-                });
+                };
+                let index = self.requests.partition_point(|other| other.place_in_line() < request.place_in_line());
+                self.requests.insert(index, request);
             }
         }
         self.serve(Some(ask), policy, clock);
         let held = self.of(ask.holder).is_some_and(|index| self.requests[index].hold.is_some());
         if held { Answer::Granted } else { Answer::Queued }
+    }
+
+    /// Draws a ticket for a request that will be made later and then stands where it would have stood now.
+    pub fn draw(&mut self) -> i64 {
+        self.last_ticket += 1;
+        self.last_ticket
+    }
+
+    /// Whether this token is of a hold of this holder that is in force.
+    pub fn is_held_by(&self, holder: &str, token: i64, clock: Clock) -> bool {
+        let held = |hold: &Hold| hold.token == token && !hold.is_over(clock);
+        self.requests.iter().any(|request| request.holder == holder && request.hold.as_ref().is_some_and(held))
     }
 
     /// The holder is alive and keeps its slot for another TTL; this also confirms a provisional grant.
@@ -302,7 +325,7 @@ impl Lock {
         }
     }
 
-    /// Hands out free slots in the order of tickets: to the caller, and as offers to those who are not here.
+    /// Hands out free slots in the order of places: to the caller, and as offers to those who are not here.
     fn serve(&mut self, caller: Option<&Ask<'_>>, policy: Policy<'_>, clock: Clock) {
         if self.halted {
             return;

@@ -57,6 +57,9 @@ fn clock(seconds: u8) -> Clock {
 fn ask(holder: usize, waits: bool, waited: bool) -> Ask<'static> {
     Ask {
         holder: NAMES[holder],
+        // The last one always retries.
+        rank: if holder + 1 == HOLDERS { RETRY } else { FIRST },
+        ticket: None,
         ttl: Some(TTL),
         place: PLACE,
         claim: GoDuration(0),
@@ -204,6 +207,9 @@ impl Model for Protocol {
                 let kept = state.lock.requests.iter().filter(|r| r.hold.is_none() && r.is_kept_a_slot(state.now()));
                 i32::try_from(kept.count() + state.lock.holders().count()).is_ok_and(|count| count <= model.slots)
             }),
+            Property::always("no retry stands before a first request", |_, state: &State| {
+                state.lock.requests.is_sorted_by_key(Request::place_in_line)
+            }),
             Property::always("tokens of holds are drawn, and the newest is the highest", |_, state: &State| {
                 state.broken.is_none() && state.highest <= state.lock.last_token
             }),
@@ -225,6 +231,7 @@ fn every_short_history_keeps_the_promises() {
         checker.assert_no_discovery("no more processes than slots are sure that they hold it");
         checker.assert_no_discovery("whoever is sure of it does hold it");
         checker.assert_no_discovery("no more slots are held and kept than there are");
+        checker.assert_no_discovery("no retry stands before a first request");
         checker.assert_no_discovery("tokens of holds are drawn, and the newest is the highest");
         checker.assert_no_discovery("nobody blocks the queue for ever");
         checker.assert_any_discovery("a hold expires");

@@ -49,7 +49,9 @@ pub struct Request {
     pub new: bool,
     /// Who asks.
     pub holder: String,
-    /// Its place: lower tickets come first.
+    /// Lower ranks come first: [`FIRST`](super::FIRST) or [`RETRY`](super::RETRY).
+    pub rank: i32,
+    /// Its place among those of its rank: lower tickets come first.
     pub ticket: i64,
     /// The TTL that its hold will have.
     pub ttl: Option<GoDuration>,
@@ -74,6 +76,11 @@ pub struct Request {
 }
 
 impl Request {
+    /// What requests are ordered by.
+    pub fn place_in_line(&self) -> (i32, i64) {
+        (self.rank, self.ticket)
+    }
+
     /// How long an offer to it stands.
     pub(super) fn offer(&self) -> GoDuration {
         if self.waited { self.claim.max(OFFER) } else { self.claim }

@@ -1,6 +1,7 @@
 //! One promise each, in the order of a lock's life.
 
 use super::*;
+use proptest::prelude::*;
 
 const SECOND: i64 = 1_000_000;
 
@@ -15,6 +16,8 @@ fn seconds(count: i64) -> GoDuration {
 fn ask(holder: &str) -> Ask<'_> {
     Ask {
         holder,
+        rank: FIRST,
+        ticket: None,
         ttl: Some(seconds(30)),
         place: PLACE,
         claim: seconds(0),
@@ -254,4 +257,57 @@ fn who_came_first_and_comes_back_goes_before_a_waiter_that_was_woken() {
     lock.woken.clear();
     lock.release("asks now and then", token(&lock, "asks now and then"), &mut next_in_line, at(2));
     assert_eq!(lock.woken, ["c"]);
+}
+
+#[test]
+fn a_retry_waits_until_nobody_asks_for_the_first_time() {
+    let mut lock = Lock::new(1);
+    acquire(&mut lock, &ask("a"), at(0));
+    acquire(&mut lock, &Ask { rank: RETRY, ..waiting("failed once") }, at(0));
+    acquire(&mut lock, &Ask { rank: RETRY, ..waiting("failed later") }, at(0));
+    acquire(&mut lock, &waiting("new"), at(1));
+    for next in ["new", "failed once", "failed later"] {
+        let holder = held(&lock)[0].to_owned();
+        lock.release(&holder, token(&lock, &holder), &mut next_in_line, at(1));
+        assert_eq!(lock.woken, [next]);
+        lock.woken.clear();
+        assert_eq!(acquire(&mut lock, &waiting(next), at(1)), Answer::Granted);
+    }
+}
+
+#[test]
+fn a_ticket_that_was_drawn_before_keeps_its_place_for_who_comes_later() {
+    let mut lock = Lock::new(1);
+    acquire(&mut lock, &ask("a"), at(0));
+    let early = lock.draw();
+    acquire(&mut lock, &waiting("b"), at(0));
+    assert_eq!(acquire(&mut lock, &Ask { ticket: Some(early), ..waiting("early") }, at(9)), Answer::Queued);
+    lock.release("a", token(&lock, "a"), &mut next_in_line, at(9));
+    assert_eq!(lock.woken, ["early"]);
+}
+
+proptest! {
+    #[test]
+    fn who_waits_is_granted_by_rank_and_then_by_ticket(asks in proptest::collection::vec((0_i32..2, any::<bool>()), 1..20)) {
+        let mut lock = Lock::new(1);
+        acquire(&mut lock, &Ask { ttl: None, ..ask("first") }, at(0));
+        let early: Vec<i64> = asks.iter().map(|_| lock.draw()).collect();
+        let names: Vec<String> = (0..asks.len()).map(|number| number.to_string()).collect();
+        let mut expected = Vec::new();
+        // They come in the reverse order of the tickets that some of them have.
+        for (index, (rank, drawn)) in asks.iter().enumerate().rev() {
+            let ticket = drawn.then_some(early[index]);
+            acquire(&mut lock, &Ask { rank: *rank, ticket, ..waiting(&names[index]) }, at(0));
+            expected.push((*rank, ticket.unwrap_or(lock.last_ticket), names[index].clone()));
+        }
+        expected.sort();
+        let mut holder = "first".to_owned();
+        for (_, _, next) in expected {
+            lock.release(&holder, token(&lock, &holder), &mut next_in_line, at(1));
+            prop_assert_eq!(std::mem::take(&mut lock.woken), [next.as_str()]);
+            acquire(&mut lock, &waiting(&next), at(1));
+            prop_assert_eq!(held(&lock), [next.as_str()]);
+            holder = next;
+        }
+    }
 }

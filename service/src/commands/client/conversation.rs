@@ -7,10 +7,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::config::Config;
-use super::http::{Answer, Service, excerpt, go};
+use super::http::Service;
 use super::log::{Log, Stop};
 use super::signals::Signals;
 use super::{Args, hooks};
+use crate::http_client::{Answer, excerpt, go};
 
 /// The longest wait that the service may ask for; its own are below half a minute.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);

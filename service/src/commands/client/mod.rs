@@ -1,12 +1,14 @@
 //! `goahead client`: asks the service whether this machine may restart, and restarts it; in place of goahead_client.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use goahead_rules::duration;
 
 use super::{CommandResult, Failure, small_runtime};
+use crate::http_client::Client;
+use crate::http_client::trust::{self, Trust, TrustError};
 use crate::logging;
 use signals::Signals;
 
@@ -16,7 +18,6 @@ mod hooks;
 mod http;
 mod log;
 mod signals;
-mod trust;
 
 use log::{Log, Stop};
 
@@ -112,21 +113,45 @@ pub fn run(args: &Args, logging: &logging::Options) -> CommandResult {
 async fn checked_run(args: &Args, signals: &Signals, log: Log) -> Result<(), Stop> {
     log.debug("main", &format!("Using as config file: {}", args.config.display()));
     let config = config::read(&args.config, log)?;
-    let tls = trust::connector(&config, log)?;
+    let client = client(&config, log)?;
     if let Some(reason) = disabled(args)? {
         log.notice(&format!("Notice: Skipping run of goahead client; administratively disabled (Reason: '{reason}')"));
         return Ok(());
     }
-    let service = http::Service {
-        url: config.service_url.clone(),
-        tls,
-        authorization: trust::authorization(&config)?,
-        connect_timeout: config.timeout,
-        timeout: args.http_timeout,
-        tries: args.tries,
-        log,
-    };
+    let service =
+        http::Service { url: config.service_url.clone(), client, timeout: args.http_timeout, tries: args.tries, log };
     conversation::hold(&config, args, &service, signals, log).await
+}
+
+/// Who speaks to the service of `config`. It says little and seldom, so it keeps no connection.
+fn client(config: &config::Config, log: Log) -> Result<Client, Stop> {
+    let certificate = config.client_certificate.as_ref().map(|(certificate, key)| (&**certificate, &**key));
+    let trust = Trust { ca_file: config.ca_file.as_deref(), client_certificate: certificate };
+    let tls = trust::connector(trust, |text| log.debug("setupHttpClient", text)).map_err(|error| {
+        Stop::fatal(match error {
+            TrustError::Setup(why) => format!("Failed to set up TLS Error: {why}"),
+            TrustError::Authorities(file, why) => {
+                format!("Failed to append {} to RootCAs Error: {why}", file.display())
+            }
+            TrustError::Certificate(file, why) => unreadable("ssl_certificate_file", &file, &why),
+            TrustError::Key(file, why) => unreadable("ssl_private_key", &file, &why),
+        })
+    })?;
+    let token = config.token_file.as_deref();
+    let authorization = token
+        .map(|file| trust::bearer(file).map_err(|why| Stop::fatal(unreadable("token_file", file, &why))))
+        .transpose()?;
+    Ok(Client::new(&config.service_url)
+        .map_err(Stop::fatal)?
+        .tls(tls)
+        .authorization(authorization)
+        .user_agent(concat!("goahead_client/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(config.timeout)
+        .keep_nothing())
+}
+
+fn unreadable(key: &str, file: &Path, why: &str) -> String {
+    format!("Failed to read {key} {} Error: {why}", file.display())
 }
 
 /// The reason why this client is not to run, or none.

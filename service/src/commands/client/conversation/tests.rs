@@ -3,7 +3,7 @@
 use super::*;
 
 fn of(status: u16, body: &str) -> Result<Response, Stop> {
-    read("inquireRestart", &Answer { status, body: body.to_owned() })
+    read("inquireRestart", &Answer { status, body: body.to_owned(), ..Answer::default() })
 }
 
 #[test]

@@ -1,6 +1,6 @@
-//! Whom the client trusts: the system's certificate authorities and the configured file, as Go's library does.
+//! Whom a client trusts: the system's certificate authorities and a file of its own, as Go's library does.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hyper::header::HeaderValue;
@@ -16,54 +16,71 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio_rustls::TlsConnector;
 use x509_parser::prelude::FromDer;
 
-use super::config::Config;
-use super::log::{Log, Stop};
+/// What is trusted beside the system's authorities, and what proves who calls.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Trust<'a> {
+    /// A file of certificates (PEM) to trust: authorities, or the service's own
+    pub ca_file: Option<&'a Path>,
+    /// The files of the client certificate with its chain, and of its private key (both PEM)
+    pub client_certificate: Option<(&'a Path, &'a Path)>,
+}
 
-/// How TLS is spoken to the service of `config`.
+/// Why nobody can be called.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// TLS itself
+    #[error("cannot set up TLS: {0}")]
+    Setup(String),
+    /// The file of certificates to trust
+    #[error("cannot read certificates to trust from {file}: {1}", file = .0.display())]
+    Authorities(PathBuf, String),
+    /// The file of the client certificate
+    #[error("cannot read the client certificate {file}: {1}", file = .0.display())]
+    Certificate(PathBuf, String),
+    /// The file of the private key
+    #[error("cannot use the private key {file}: {1}", file = .0.display())]
+    Key(PathBuf, String),
+}
+
+/// How TLS is spoken. What helps to find a fault goes to `note`, a sentence a time.
 ///
 /// # Errors
-/// When the certificates or the private key cannot be read; says which file.
-pub fn connector(config: &Config, log: Log) -> Result<TlsConnector, Stop> {
+/// When a certificate or the private key cannot be read; says which file.
+pub fn connector(trust: Trust<'_>, note: impl Fn(&str)) -> Result<TlsConnector, TrustError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = verifier(config.ca_file.as_deref(), provider.clone(), log)?;
+    let verifier = verifier(trust.ca_file, provider.clone(), note)?;
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| Stop::fatal(format!("Failed to set up TLS Error: {error}")))?
+        .map_err(|error| TrustError::Setup(error.to_string()))?
         .dangerous()
         .with_custom_certificate_verifier(verifier);
-    let tls = match &config.client_certificate {
+    let tls = match trust.client_certificate {
         None => builder.with_no_client_auth(),
         Some((certificate, key)) => {
             let chain = certificates(certificate)
                 .and_then(|chain| if chain.is_empty() { Err("it holds no certificate".to_owned()) } else { Ok(chain) })
-                .map_err(|error| unreadable("ssl_certificate_file", certificate, error))?;
-            let secret =
-                PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable("ssl_private_key", key, error))?;
-            builder.with_client_auth_cert(chain, secret).map_err(|error| unreadable("ssl_private_key", key, error))?
+                .map_err(|error| TrustError::Certificate(certificate.to_owned(), error))?;
+            let unusable = |error: String| TrustError::Key(key.to_owned(), error);
+            let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| unusable(error.to_string()))?;
+            builder.with_client_auth_cert(chain, secret).map_err(|error| unusable(error.to_string()))?
         }
     };
     Ok(TlsConnector::from(Arc::new(tls)))
 }
 
-/// The header that carries the token of `config`; marked as a secret, which no log shows.
+/// The header that carries the token in `file`; marked as a secret, which no log shows.
 ///
 /// # Errors
-/// When the file cannot be read or holds no token; says which file.
-pub fn authorization(config: &Config) -> Result<Option<HeaderValue>, Stop> {
-    let Some(file) = &config.token_file else { return Ok(None) };
-    let token = std::fs::read_to_string(file).map_err(|error| unreadable("token_file", file, error))?;
+/// When the file cannot be read or holds no token; says why, without its name.
+pub fn bearer(file: &Path) -> Result<HeaderValue, String> {
+    let token = std::fs::read_to_string(file).map_err(|error| error.to_string())?;
     let token = token.trim();
     if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(unreadable("token_file", file, "it holds no token"));
+        return Err("it holds no token".to_owned());
     }
-    let mut header =
-        HeaderValue::try_from(format!("Bearer {token}")).map_err(|error| unreadable("token_file", file, error))?;
+    let mut header = HeaderValue::try_from(format!("Bearer {token}")).map_err(|error| error.to_string())?;
     header.set_sensitive(true);
-    Ok(Some(header))
-}
-
-fn unreadable(key: &str, file: &Path, error: impl std::fmt::Display) -> Stop {
-    Stop::fatal(format!("Failed to read {key} {} Error: {error}", file.display()))
+    Ok(header)
 }
 
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
@@ -73,21 +90,20 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
 fn verifier(
     ca_file: Option<&Path>,
     provider: Arc<CryptoProvider>,
-    log: Log,
-) -> Result<Arc<dyn ServerCertVerifier>, Stop> {
+    note: impl Fn(&str),
+) -> Result<Arc<dyn ServerCertVerifier>, TrustError> {
     let mut roots = RootCertStore::empty();
     let system = rustls_native_certs::load_native_certs();
     for error in &system.errors {
-        log.debug("setupHttpClient", &format!("Cannot read all of the system's certificates: {error}"));
+        note(&format!("Cannot read all of the system's certificates: {error}"));
     }
     roots.add_parsable_certificates(system.certs);
     let mut own = Vec::new();
     if let Some(file) = ca_file {
-        own = certificates(file)
-            .map_err(|error| Stop::fatal(format!("Failed to append {} to RootCAs Error: {error}", file.display())))?;
-        log.debug("setupHttpClient", &format!("Appending certificate {} to trusted CAs", file.display()));
+        own = certificates(file).map_err(|error| TrustError::Authorities(file.to_owned(), error))?;
+        note(&format!("Appending certificate {} to trusted CAs", file.display()));
         if own.is_empty() {
-            log.debug("setupHttpClient", "No certs appended, using system certs only");
+            note("No certs appended, using system certs only");
         }
         roots.add_parsable_certificates(own.iter().cloned());
     }
@@ -97,11 +113,11 @@ fn verifier(
     }
     let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
         .build()
-        .map_err(|error| Stop::fatal(format!("Failed to set up TLS Error: {error}")))?;
+        .map_err(|error| TrustError::Setup(error.to_string()))?;
     Ok(Arc::new(Pinned { inner: Some(inner), own, provider }))
 }
 
-/// The usual verification, and beside it what Go's allows: the configured file may hold the service's own certificate,
+/// The usual verification, and beside it what Go's allows: the file may hold the service's own certificate,
 /// as goahead_client's example config does. Most such certificates say of themselves that they are an authority
 /// (`openssl req -x509` writes that), and then the usual verification refuses them as a server's.
 #[derive(Debug)]
