@@ -16,8 +16,9 @@ Examples:
   goahead status --watch
   goahead rollout web --reason 'new kernel'
   goahead lock etl --wait 1m -- ./nightly-load   one at a time in the whole fleet
+  goahead wait tcp://db:5432 migrations-done -- ./app
 
-Exit codes: 0 success, 1 refusal or failure, 2 wrong usage.
+Exit codes: 0 success, 1 refusal or failure, 2 wrong usage; `lock --help` and `wait --help` have some of their own.
 `goahead COMMAND --help` explains a command, `goahead man` prints the manual.";
 
 /// Who may restart now: a fleet coordinates itself in PostgreSQL.
@@ -45,6 +46,10 @@ enum Command {
     Status(commands::status::Args),
     /// Restart a whole cluster, within its limits
     Rollout(commands::rollout::Args),
+    /// Wait until others are ready: keys, ports, pages, databases, files; then become a command
+    Wait(commands::wait::Args),
+    /// Mark a rendezvous key, for whoever waits for it
+    Signal(commands::signal::Args),
     /// Make, list and revoke tokens of the HTTP API
     Token(commands::token::Args),
     /// Print a completion script for a shell
@@ -73,6 +78,8 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
         Command::Clusters(args) => quietly().and_then(|()| commands::clusters::run(args)),
         Command::Status(args) => quietly().and_then(|()| commands::status::run(args)),
         Command::Rollout(args) => quietly().and_then(|()| commands::rollout::run(args)),
+        Command::Wait(args) => quietly().and_then(|()| commands::wait::run(args)),
+        Command::Signal(args) => quietly().and_then(|()| commands::signal::run(args)),
         Command::Token(args) => quietly().and_then(|()| commands::token::run(args)),
         Command::Completions(args) => commands::completions::run(args, Cli::command()),
         Command::Man(args) => commands::man::run(args, Cli::command()),

@@ -17,8 +17,10 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 mod output;
+mod replace;
 mod user;
 
+pub use replace::replace_process;
 pub use user::User;
 
 use output::{Lines, Sink, Tail};

@@ -20,7 +20,7 @@ use hyper::Uri;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-pub use self::allow::{Allow, AllowError};
+pub use self::allow::Allow;
 pub use self::postgres::{Server, Template};
 
 use self::http::Tls;
