@@ -119,7 +119,11 @@ async fn rest(entry: &Entry, signals: &Subscription, pause: Duration) -> Option<
             woken = signals.changed(next.saturating_duration_since(Instant::now())) => {
                 return woken.then(Instant::now);
             }
-            () = entry.changed() => next = next.min(looked + RECOUNT),
+            () = entry.changed() => {
+                if entry.has_news() {
+                    next = next.min(looked + RECOUNT);
+                }
+            }
         }
     }
 }

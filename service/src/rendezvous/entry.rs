@@ -109,6 +109,8 @@ struct State {
     comers: u64,
     /// Those before this number came before the last look that is done
     looked_for: u64,
+    /// How many waited according to that look
+    told_of: usize,
     timed_out: bool,
 }
 
@@ -224,7 +226,15 @@ impl Entry {
 
     /// The key was not signalled when this look was done.
     pub fn looked(&self, look: &Look) {
-        self.lock().looked_for = look.comers;
+        let mut state = self.lock();
+        state.looked_for = look.comers;
+        state.told_of = look.waiting;
+    }
+
+    /// Whether others wait than the last look said.
+    pub fn has_news(&self) -> bool {
+        let state = self.lock();
+        state.looked_for != state.comers || state.told_of != state.waiters.len()
     }
 
     /// Until somebody has come or gone, or all were told.
@@ -321,7 +331,9 @@ mod tests {
         let late = entry.join(who(2), &metrics).unwrap();
         assert!(!early.was_looked_for());
         entry.looked(&look);
-        assert!(early.was_looked_for() && !late.was_looked_for());
+        assert!(early.was_looked_for() && !late.was_looked_for() && entry.has_news());
+        entry.looked(&entry.look().unwrap());
+        assert!(late.was_looked_for() && !entry.has_news());
         assert_eq!((look.waiting, look.who), (1, vec![who(1)]));
     }
 
