@@ -198,7 +198,7 @@ async fn receive<T: serde::de::DeserializeOwned>(
     // Whatever runs on a host may ask as HOST:ANYTHING, so that two programs of a host are two holders.
     let host = holder.split_once(':').map(|(host, _)| host).filter(|host| Fqdn::parse(host).is_ok());
     let judge = |name: &str| auth::check_name(&caller, name, &app.state.options);
-    if !host.is_some_and(|host| judge(host).is_ok()) {
+    if host.is_none_or(|host| judge(host).is_err()) {
         judge(holder)?;
     }
     Ok(input)
