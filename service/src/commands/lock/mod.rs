@@ -48,23 +48,26 @@ Examples:
   goahead lock etl -- sh -c 'psql -c \"SELECT load($GOAHEAD_LOCK_TOKEN)\"'
 
 What happens:
-  The command starts when the lock is granted, without a shell and in a process group of its own. It finds the lock,
-  the holder and the fencing token in GOAHEAD_LOCK, GOAHEAD_LOCK_HOLDER and GOAHEAD_LOCK_TOKEN; a transaction that
-  calls goahead.check_fence(lock, token) is safe even from a command that was stopped for an hour and goes on.
-  The lock is renewed at a third of --ttl and released when the command ends. Signals are passed on to its whole
-  group. If the lock is lost, or cannot be renewed in time, the group gets SIGTERM, and SIGKILL after --grace (never
-  more than a third of --ttl), so that it is dead before the ttl ends and anybody else can hold the lock. A second
-  process sees to that even when this one is stopped or killed.
+  The command starts when the lock is granted, without a shell and in a process group of its own.
+  It finds the lock, the holder and the fencing token in GOAHEAD_LOCK, GOAHEAD_LOCK_HOLDER and
+  GOAHEAD_LOCK_TOKEN; a transaction that calls goahead.check_fence(lock, token) is safe even from
+  a command that was stopped for an hour and goes on.
+  The lock is renewed at a third of --ttl and released when the command ends. Signals are passed
+  on to its whole group. If the lock is lost, or cannot be renewed in time, the group gets SIGTERM,
+  and SIGKILL after --grace (never more than a third of --ttl), so that it is dead before the ttl
+  ends and anybody else can hold the lock. A second process sees to that even when this one is
+  stopped or killed.
 
 Exit codes:
-  that of the command, 128+N when signal N ended it, or with a line that begins with \"goahead: \" on standard error:
-  1    refused: a name, the credentials, another number of slots; the command was not started
-  2    wrong usage
-  69   the service could not be reached while there was time to wait
-  75   not acquired within --wait; the place in the queue is given up
-  76   lost: the command was told to end before it was done (not with --on-lost ignore)
-  126  the command cannot be executed
-  127  the command was not found
+  The command's, 128+N when signal N ended it. With a line on standard error that begins with
+  \"goahead: \":
+  1      refused: a name, the credentials, another number of slots; the command was not started
+  2      wrong usage
+  69     the service could not be reached while there was time to wait
+  75     not acquired within --wait; the place in the queue is given up
+  76     lost: the command was told to end before it was done (not with --on-lost ignore)
+  126    the command cannot be executed
+  127    the command was not found
   128+N  signal N came while waiting; the place in the queue is given up";
 
 /// Arguments of `goahead lock`.
