@@ -1,5 +1,6 @@
 //! One promise per module, each against the real binary and a real PostgreSQL.
 
+mod charm;
 mod client;
 mod clock_step;
 mod concurrency;
