@@ -27,6 +27,14 @@ pub struct Metrics {
     pub database_up: IntGauge,
     /// Client connections open now
     pub connections: IntGauge,
+    /// Callers that wait at a rendezvous now
+    pub rendezvous_waiting: IntGauge,
+    /// Keys signalled here, by what did it: put, probe
+    pub rendezvous_signals: IntCounterVec,
+    /// Waits that ended, by how: signalled, released, timed_out, refused, gone, stopping
+    pub rendezvous_waits: IntCounterVec,
+    /// Seconds from a signal to its waiters being told, by how it was heard of: here, notified
+    pub rendezvous_wake: HistogramVec,
     /// Seconds of one sweep
     pub sweep_duration: Histogram,
 }
@@ -89,6 +97,15 @@ impl Metrics {
             stats: gauge("goahead_fleet", "Counts that the database keeps, as of the last sweep.", &["what"]),
             database_up: single("goahead_database_up", "1 while the database answers."),
             connections: single("goahead_http_connections", "Client connections open now."),
+            rendezvous_waiting: single("goahead_rendezvous_waiting", "Callers that wait at a rendezvous now."),
+            rendezvous_signals: counter("goahead_rendezvous_signals_total", "Keys signalled by this service.", &["by"]),
+            rendezvous_waits: counter("goahead_rendezvous_waits_total", "Waits that ended, by how.", &["outcome"]),
+            rendezvous_wake: histogram(
+                "goahead_rendezvous_wake_seconds",
+                "Time from a signal here (the request to signal) or elsewhere (its notification) until its waiters are told.",
+                &SECONDS,
+                &["heard"],
+            ),
             sweep_duration: register(
                 &registry,
                 Histogram::with_opts(

@@ -7,6 +7,7 @@ mod clusters;
 mod events;
 mod hosts;
 mod locks;
+mod rendezvous;
 mod restarts;
 mod rollouts;
 
@@ -28,6 +29,7 @@ use crate::db;
 
 pub use events::STREAMS;
 pub use locks::open_router as locks;
+pub use rendezvous::open_router as rendezvous;
 
 /// All routes of the native API.
 pub fn router() -> OpenApiRouter<Shared> {
@@ -35,6 +37,7 @@ pub fn router() -> OpenApiRouter<Shared> {
         .merge(clusters::router())
         .merge(hosts::router())
         .merge(locks::router())
+        .merge(rendezvous::router())
         .merge(restarts::router())
         .merge(rollouts::router())
         .merge(events::router())
