@@ -1,9 +1,9 @@
-//! The page that the benchmark writes.
+//! The section about restarts.
 
 use std::fmt::Write as _;
-use std::process::Command;
 
-use crate::load::{Fleet, Measured};
+use super::load::{Fleet, Measured};
+use crate::machine;
 
 /// Resident memory in KiB.
 #[derive(Debug, Clone, Copy)]
@@ -33,12 +33,9 @@ pub struct Row {
     pub memory: Memory,
 }
 
-/// The whole page.
-pub fn page(rows: &[Row]) -> String {
-    let mut text = String::from(
-        "# Benchmark\n\nWritten by `make bench`; every number is from one run on one machine, with the load client on it, too.\n\n",
-    );
-    let _ = writeln!(text, "{}\n", machine());
+/// The text of the section.
+pub fn section(rows: &[Row]) -> String {
+    let mut text = format!("{}\n\n", machine::line(&[]));
     text.push_str(
         "PostgreSQL has fsync and synchronous_commit on; HTTP without TLS; keep-alive connections, one request at a time on\n\
          each; random hosts. An *inquiry* of a known host reads. A *first contact* is the request of a host never seen before:\n\
@@ -61,8 +58,8 @@ pub fn page(rows: &[Row]) -> String {
             rate(&row.first_contacts),
             rate(&row.repeats),
             rate(&row.restarts),
-            mib(row.memory.service),
-            mib(row.memory.backend),
+            machine::mib(row.memory.service),
+            machine::mib(row.memory.backend),
         );
     }
     text.push_str("\nLatency in milliseconds, p50 and p99 at 16 connections; p50 and p99 at 64.\n\n");
@@ -80,33 +77,4 @@ pub fn page(rows: &[Row]) -> String {
         let _ = writeln!(text, "| {} | {} | {columns} | {refused} |", row.fleet.clusters, row.fleet.hosts);
     }
     text
-}
-
-#[expect(clippy::cast_precision_loss, reason = "sizes of memory")]
-fn mib(kib: u64) -> f64 {
-    kib as f64 / 1024.0
-}
-
-/// What it ran on.
-fn machine() -> String {
-    let first = |file: &str, key: &str| {
-        let text = std::fs::read_to_string(file).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix(key).map(ToOwned::to_owned));
-        line.map(|rest| rest.trim_start_matches([' ', '\t', ':', '=', '"']).trim_matches('"').to_owned())
-            .unwrap_or_default()
-    };
-    let print = |program: &std::path::Path, argument: &str| {
-        let output = Command::new(program).arg(argument).output();
-        output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
-    };
-    format!(
-        "Machine: {} cores, {}, {} RAM, {}, Linux {}. {}. Written {}.",
-        std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
-        first("/proc/cpuinfo", "model name"),
-        first("/proc/meminfo", "MemTotal"),
-        first("/etc/os-release", "PRETTY_NAME="),
-        std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim(),
-        print(&goahead_tests::postgres::programs().join("postgres"), "--version"),
-        print(std::path::Path::new("date"), "-I"),
-    )
 }

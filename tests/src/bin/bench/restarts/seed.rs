@@ -2,7 +2,7 @@
 
 use goahead_tests::postgres::Database;
 
-use crate::load::Fleet;
+use super::load::Fleet;
 
 /// Writes clusters and hosts, and lets the database settle.
 pub fn fill(database: &Database<'_>, fleet: Fleet) {

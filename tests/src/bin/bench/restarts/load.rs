@@ -1,12 +1,10 @@
-//! A load client that costs little: it shares the machine with what it measures.
-//!
-//! One thread, keep-alive connections, requests as bytes, answers scanned for what matters and nothing else.
+//! Load on restarts: one thread, one request at a time on each connection.
 
 use std::io;
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use crate::connection::Connection;
+use crate::measured::{Times, rate};
 
 /// What the connections do, over and over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,27 +64,21 @@ pub async fn run(address: &str, fleet: Fleet, work: Work, connections: u32, time
             async move { Worker::new(connection, fleet, number, connections).run(work, start, end).await },
         );
     }
-    let (mut latencies, mut done, mut refused) = (Vec::new(), 0_u64, 0);
+    let (mut latencies, mut done, mut refused) = (Vec::new(), 0, 0);
     while let Some(finished) = tasks.join_next().await {
         let tally = finished.map_err(io::Error::other)??;
         latencies.extend(tally.latencies);
         done += tally.done;
         refused += tally.refused;
     }
-    latencies.sort_unstable();
-    let percentile = |percent: usize| {
-        let index = (latencies.len() * percent / 100).min(latencies.len().saturating_sub(1));
-        Duration::from_micros(latencies.get(index).copied().unwrap_or(0).into())
-    };
-    #[expect(clippy::cast_precision_loss, reason = "counts of a few seconds")]
-    let rate = done as f64 / time.as_secs_f64();
-    Ok(Measured { rate, p50: percentile(50), p99: percentile(99), refused })
+    let latencies = Times::new(latencies);
+    Ok(Measured { rate: rate(done, time), p50: latencies.percentile(50), p99: latencies.percentile(99), refused })
 }
 
 #[derive(Default)]
 struct Tally {
-    latencies: Vec<u32>,
-    done: u64,
+    latencies: Vec<Duration>,
+    done: usize,
     refused: u64,
 }
 
@@ -159,9 +151,9 @@ impl Worker {
         let id = id.map(|id| format!(",\"request_id\":\"{id}\"")).unwrap_or_default();
         let body = format!("{{\"fqdn\":\"{fqdn}\",\"uptime\":\"{uptime}\"{id}}}");
         let start = Instant::now();
-        let status = self.connection.post(path, &body).await?;
+        let status = self.connection.send("POST", path, &body).await?;
         if self.measuring {
-            self.tally.latencies.push(u32::try_from(start.elapsed().as_micros()).unwrap_or(u32::MAX));
+            self.tally.latencies.push(start.elapsed());
         }
         Ok(status == 200)
     }
@@ -177,63 +169,3 @@ fn xorshift(mut x: u64) -> u64 {
 const REPEATING: u32 = 1_000;
 const INQUIRE: &str = "/v1/inquire/restart/";
 const REQUEST: &str = "/v1/request/restart/os";
-
-struct Connection {
-    stream: TcpStream,
-    address: String,
-    buffer: Vec<u8>,
-    /// Where the answer in the buffer ends
-    end: usize,
-}
-
-impl Connection {
-    async fn open(address: &str) -> io::Result<Self> {
-        let stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
-        Ok(Self { stream, address: address.to_owned(), buffer: vec![0; 16 << 10], end: 0 })
-    }
-
-    /// Sends a request and reads its answer, whose status is given.
-    async fn post(&mut self, path: &str, body: &str) -> io::Result<u16> {
-        let request =
-            format!("POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n\r\n{body}", self.address, body.len());
-        self.stream.write_all(request.as_bytes()).await?;
-        self.end = 0;
-        loop {
-            let read = self.stream.read(&mut self.buffer[self.end..]).await?;
-            if read == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            self.end += read;
-            if let Some(status) = self.complete() {
-                return Ok(status);
-            }
-        }
-    }
-
-    /// The status, once headers and body are there.
-    fn complete(&self) -> Option<u16> {
-        let answer = &self.buffer[..self.end];
-        let head = find(answer, b"\r\n\r\n")?;
-        let length = find(&answer[..head], b"content-length: ")? + b"content-length: ".len();
-        let length = answer[length..head].iter().take_while(|byte| byte.is_ascii_digit());
-        let length = length.fold(0_usize, |sum, digit| sum * 10 + usize::from(digit - b'0'));
-        (self.end >= head + 4 + length).then(|| std::str::from_utf8(&answer[9..12]).ok()?.parse().ok()).flatten()
-    }
-
-    fn has(&self, text: &[u8]) -> bool {
-        find(&self.buffer[..self.end], text).is_some()
-    }
-
-    /// The text between `start` and the next quote.
-    fn field(&self, start: &[u8]) -> Option<String> {
-        let answer = &self.buffer[..self.end];
-        let from = find(answer, start)? + start.len();
-        let length = answer[from..].iter().position(|byte| *byte == b'"')?;
-        String::from_utf8(answer[from..from + length].to_vec()).ok()
-    }
-}
-
-fn find(text: &[u8], part: &[u8]) -> Option<usize> {
-    text.windows(part.len()).position(|window| window == part)
-}
