@@ -228,7 +228,7 @@ fn v22_local_state_filename_v23_load_local_state_v24_save_local_state() {
     let context: Value = serde_json::from_str(context).expect("JSON");
     let one =
         json!({ "lock": "ns/restart", "action": "restart", "services": ["x,y"], "context": context, "max_retry": 3 });
-    assert_eq!(kept(&state), [one.clone()]);
+    assert_eq!(kept(&state), std::slice::from_ref(&one));
     assert!(operate(&nowhere(), "a", &line).status.success());
     assert_eq!(kept(&state), [one], "equal to the last");
     let output = operate(&nowhere(), "b", &["--request", "restart", "--state", file]);
