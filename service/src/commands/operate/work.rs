@@ -142,15 +142,10 @@ mod tests {
     async fn a_failure_ends_the_attempt_and_on_done_is_told_on_its_standard_input() {
         let directory = tempfile::tempdir().expect("a directory");
         let file = directory.path().join("told").display().to_string();
-        let restart = words("test {service} = good");
         let on_done = ["sh", "-c", r#"cat > "$0"; echo " $GOAHEAD_LOCK_TOKEN" >> "$0""#, &file].map(str::to_owned);
-        let told = run(
-            &programs(&restart, Some(&words("true")), Some(&on_done)),
-            &operation(&["good", "bad"]),
-            "u",
-            std::future::pending,
-        )
-        .await;
+        let (restart, check) = (words("test {service} = good"), words("true"));
+        let all = programs(&restart, Some(&check), Some(&on_done));
+        let told = run(&all, &operation(&["good", "bad"]), "u", std::future::pending).await;
         assert_eq!((told.report, told.detail.as_str()), (Report::RetryHold, "restart of bad: exit status 1"));
         let text = std::fs::read_to_string(&file).expect("it was written");
         let (about, token) = text.trim().rsplit_once(' ').expect("two words");
@@ -160,8 +155,7 @@ mod tests {
             (&json!("retry_hold"), &json!({ "version": 1 }), "9")
         );
 
-        let restart = words("true");
-        let check = words("sh -c false");
+        let (restart, check) = (words("true"), words("false"));
         let told = run(&programs(&restart, Some(&check), None), &operation(&["x"]), "u", std::future::pending).await;
         assert_eq!(told.report, Report::RetryHold);
         let told = run(&programs(&restart, None, None), &operation(&["x"]), "u", std::future::pending).await;
