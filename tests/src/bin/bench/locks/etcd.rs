@@ -37,6 +37,7 @@ impl Etcd {
                 ("--listen-peer-urls", peer.clone()),
                 ("--initial-advertise-peer-urls", peer.clone()),
                 ("--initial-cluster", format!("default={peer}")),
+                ("--logger", "zap".to_owned()),
                 ("--log-level", "error".to_owned()),
             ];
             arguments.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect()

@@ -21,8 +21,9 @@ pub fn create(database: &Database<'_>) {
 /// Takes each lock of each client once and gives it back, so that it is there.
 pub fn fill(database: &Database<'_>, clients: u32, locks: u32) {
     let mut client = database.connect();
-    let pairs = "SELECT count(goahead.release(lock, 'h', (goahead.acquire(lock, 'h')).token))
-        FROM (SELECT 'lock' || n || '-' || $1::bigint AS lock FROM generate_series(0, $2::bigint - 1) AS n) AS l";
+    let pairs = "SELECT count(goahead.release(l.lock, 'h', a.token))
+        FROM (SELECT 'lock' || n || '-' || $1::bigint AS lock FROM generate_series(0, $2::bigint - 1) AS n) AS l,
+             goahead.acquire(l.lock, 'h') AS a";
     for number in 0..clients {
         client.query_one(pairs, &[&i64::from(number), &i64::from(locks)]).expect("locks");
     }
