@@ -163,14 +163,16 @@ async fn operators_need_credentials_everywhere() {
             let name = operation["operationId"].as_str().unwrap_or_default().to_owned();
             assert!(names.insert(name.clone()), "{name} names two operations");
             let tag = operation["tags"][0].as_str().unwrap_or_default();
-            // What hosts and users of locks and keys call is open unless the operator says --require-auth.
+            // What hosts, units and users of locks and keys call is open unless the operator says --require-auth.
             let open = ["acquire_lock", "renew_lock", "release_lock", "withdraw_lock"];
+            let open = [&open[..], &["request_operation", "next_operation", "finish_operation"]].concat();
             let open = [&open[..], &["wait_for_key", "signal_key", "reset_key"]].concat();
             if tag == "goahead" || tag == "fleetlock" || open.contains(&name.as_str()) {
                 continue;
             }
             assert!(operation["security"].is_array(), "{name} is documented as open to all");
             let path = path.replace("{name}", "a").replace("{fqdn}", "a").replace("{id}", "1").replace("{lock}", "a");
+            let path = path.replace("{unit}", "a");
             let got = call(&method.to_uppercase(), &path, r#"{"reason":"x"}"#).await;
             assert_eq!(got.status, 401, "{method} {path}: {}", got.body);
             assert_eq!(got.header("content-type"), "application/problem+json");
