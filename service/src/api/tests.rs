@@ -158,12 +158,21 @@ async fn operators_need_credentials_everywhere() {
             assert!(names.insert(name.clone()), "{name} names two operations");
             let tag = operation["tags"][0].as_str().unwrap_or_default();
             // What hosts and users of locks call is open unless the operator says --require-auth.
-            let open = ["acquire_lock", "renew_lock", "release_lock", "withdraw_lock"];
+            let open = [
+                "acquire_lock",
+                "renew_lock",
+                "release_lock",
+                "withdraw_lock",
+                "request_operation",
+                "next_operation",
+                "finish_operation",
+            ];
             if tag == "goahead" || tag == "fleetlock" || open.contains(&name.as_str()) {
                 continue;
             }
             assert!(operation["security"].is_array(), "{name} is documented as open to all");
             let path = path.replace("{name}", "a").replace("{fqdn}", "a").replace("{id}", "1").replace("{lock}", "a");
+            let path = path.replace("{unit}", "a");
             let got = call(&method.to_uppercase(), &path, r#"{"reason":"x"}"#).await;
             assert_eq!(got.status, 401, "{method} {path}: {}", got.body);
             assert_eq!(got.header("content-type"), "application/problem+json");
