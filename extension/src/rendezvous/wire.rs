@@ -171,7 +171,12 @@ pub fn check_reserved(key: &str) -> Result<(), Invalid> {
 }
 
 fn check_payload(payload: &Value) -> Result<(), Invalid> {
-    if payload.to_string().len() > PAYLOAD {
+    let length = match payload {
+        // What was sent as plain text, without the quotes and escapes that it has as JSON.
+        Value::String(text) => text.len(),
+        other => other.to_string().len(),
+    };
+    if length > PAYLOAD {
         return invalid("the payload is longer than 64 KiB", "send where the data is instead of the data");
     }
     if holds_nul(payload) {

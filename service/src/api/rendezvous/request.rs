@@ -9,7 +9,6 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::api::error::Refusal;
-use crate::api::payload::LIMIT;
 use crate::rendezvous::{Goal, Key, LONGEST_WAIT, Probes, Unprobed, time};
 
 /// The methods that a key takes.
@@ -244,10 +243,6 @@ pub fn payload(body: Vec<u8>) -> Result<Option<Box<RawValue>>, Refusal> {
             serde_json::value::to_raw_value(&value).map_err(Refusal::internal)?
         }
     };
-    if json.get().len() > LIMIT {
-        let detail = format!("The payload is larger than {LIMIT} bytes once it is written as JSON");
-        return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
-    }
     Ok(Some(json))
 }
 
