@@ -20,7 +20,7 @@ fn what_was_put_is_given_to_those_who_wait_and_to_those_who_come_later() {
         ("/text", "ready when you are\n", json!("ready when you are\n")),
         ("/number", "5", json!(5)),
         ("/large", &format!("\"{}\"", "x".repeat(65_534)), json!("x".repeat(65_534))),
-        ("/text", &"x".repeat(65_536), json!("x".repeat(65_536))),
+        ("/long", &"x".repeat(65_536), json!("x".repeat(65_536))),
     ] {
         let early = waiter(&service, path);
         assert_eq!(put(http, path, body).status, 200);
