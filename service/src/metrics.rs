@@ -13,6 +13,8 @@ pub struct Metrics {
     pub http_duration: HistogramVec,
     /// Answers about restarts by kind, outcome and the condition that denied
     pub outcomes: IntCounterVec,
+    /// Answers about locks by operation and outcome, both words of the extension's
+    pub lock_outcomes: IntCounterVec,
     /// Items that shared one call to the database, by kind
     pub fold_batch: HistogramVec,
     /// Seconds that one shared call took, by kind
@@ -67,6 +69,11 @@ impl Metrics {
                 "goahead_restart_outcomes_total",
                 "Answers about restarts; condition is set for denials.",
                 &["kind", "outcome", "condition"],
+            ),
+            lock_outcomes: counter(
+                "goahead_lock_outcomes_total",
+                "Answers about locks; a wait that ends without a grant is queued.",
+                &["op", "outcome"],
             ),
             fold_batch: histogram(
                 "goahead_fold_batch_size",

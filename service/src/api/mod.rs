@@ -71,6 +71,7 @@ struct App {
     state: State,
     tokens: auth::Tokens,
     streams: Arc<Semaphore>,
+    followed: native::Followed,
 }
 
 type Shared = Arc<App>;
@@ -81,12 +82,21 @@ impl App {
         let condition = outcome.condition.as_deref().unwrap_or_default();
         self.state.metrics.outcomes.with_label_values(&[kind, outcome.kind.as_str(), condition]).inc();
     }
+
+    /// Counts an answer about locks.
+    fn count_lock(&self, op: &str, outcome: &str) {
+        self.state.metrics.lock_outcomes.with_label_values(&[op, outcome]).inc();
+    }
 }
 
 /// The routes of `--listen`.
 pub fn router(state: State) -> axum::Router {
-    let app =
-        Arc::new(App { state, tokens: auth::Tokens::default(), streams: Arc::new(Semaphore::new(native::STREAMS)) });
+    let app = Arc::new(App {
+        state,
+        tokens: auth::Tokens::default(),
+        streams: Arc::new(Semaphore::new(native::STREAMS)),
+        followed: native::Followed::default(),
+    });
     let (routes, document) = openapi::document()
         .merge(goahead::router())
         .merge(fleetlock::router())

@@ -6,6 +6,7 @@
 mod clusters;
 mod events;
 mod hosts;
+mod lock_events;
 mod locks;
 mod restarts;
 mod rollouts;
@@ -27,6 +28,7 @@ use super::{App, Shared, payload};
 use crate::db;
 
 pub use events::STREAMS;
+pub use lock_events::Followed;
 pub use locks::open_router as locks;
 
 /// All routes of the native API.
@@ -35,6 +37,7 @@ pub fn router() -> OpenApiRouter<Shared> {
         .merge(clusters::router())
         .merge(hosts::router())
         .merge(locks::router())
+        .merge(lock_events::router())
         .merge(restarts::router())
         .merge(rollouts::router())
         .merge(events::router())
