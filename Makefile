@@ -38,9 +38,14 @@ bench: build ## Measure speed and write tests/bench/RESULTS.md
 	@tools/bench.sh
 
 .PHONY: image
-image: ## Build the container images goahead and goahead-postgres
+image: ## Build the container images goahead, goahead-postgres and goahead-web-rendezvous
 	docker build -f docker/Dockerfile -t goahead .
 	docker build -f docker/Dockerfile -t goahead-postgres --target database .
+	docker build -f docker/Dockerfile -t goahead-web-rendezvous --target web-rendezvous .
+
+.PHONY: try-image
+try-image: build ## Try the image goahead-web-rendezvous in a clean root, without Docker (as root)
+	@tools/try-image.sh
 
 .PHONY: clean
 clean: ## Remove what was built; keeps the tools that setup installed

@@ -8,8 +8,8 @@ cargo fmt --all --check
 say "Clippy"
 cargo clippy --workspace --all-targets --no-default-features --features "goahead/pg$PG_MAJOR" -- -D warnings
 say "Shell scripts"
-for script in tools/*.sh .ci/run; do bash -n "$script"; done
-if command -v shellcheck >/dev/null; then shellcheck -x -S warning tools/*.sh .ci/run; else echo "skipped shellcheck: not installed"; fi
+for script in tools/*.sh docker/*.sh .ci/run; do bash -n "$script"; done
+if command -v shellcheck >/dev/null; then shellcheck -x -S warning tools/*.sh docker/*.sh .ci/run; else echo "skipped shellcheck: not installed"; fi
 say "Dependencies"
 if cargo deny --version >/dev/null 2>&1; then
     cargo deny check licenses bans sources

@@ -22,7 +22,7 @@ struct Flag {
     /// None: a switch. Some: takes a value, shown under this name in the usage text
     value: Option<&'static str>,
     help: &'static str,
-    /// The same flag of this program
+    /// The same flag of this program, and what stands before the value there
     ours: &'static str,
     /// What it is when it is not given
     default: Option<&'static str>,
@@ -96,6 +96,44 @@ const CLIENT: Program = Program {
     ],
 };
 
+/// web-rendezvous. As the original it is reached from everywhere, and an earlier run leaves no marks; what it does not
+/// have is not opened.
+const RENDEZVOUS: Program = Program {
+    name: "web-rendezvous",
+    ours: &["goahead", "serve", "--listen=off", "--admin-listen=off", "--insecure"],
+    flags: &[
+        Flag {
+            name: "keep-marks",
+            value: None,
+            help: "keep the marks of an earlier run (an addition of this program)",
+            ours: "--keep-marks",
+            default: Some("false"),
+        },
+        Flag {
+            name: "port",
+            value: Some("string"),
+            help: "Port to listen on",
+            ours: "--rendezvous-listen=[::]:",
+            default: Some("8080"),
+        },
+        Flag {
+            name: "postgresURL",
+            value: Some("string"),
+            help: "Postgres URL of the form 'postgres://<username>:<password>@<host>:<port>/{{.}}[?<connection-string-params]'. \
+                   {{.}} will be replaced with the db name",
+            ours: "--postgres-url",
+            default: Some("postgres://postgres:pgpass@postgres:5432/{{.}}?sslmode=disable"),
+        },
+        Flag {
+            name: "timeout",
+            value: Some("float"),
+            help: "Timeout in seconds",
+            ours: "--rendezvous-timeout",
+            default: Some("30"),
+        },
+    ],
+};
+
 const VERSION: Flag =
     Flag { name: "version", value: None, help: "show build time and version number", ours: "", default: None };
 
@@ -104,8 +142,8 @@ pub fn translate(arguments: impl IntoIterator<Item = OsString>) -> Translation {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let called_as = arguments.first().map(Path::new).and_then(Path::file_name).unwrap_or_default();
     let rest = arguments.get(1..).unwrap_or_default();
-    if called_as == OsStr::new(CLIENT.name) {
-        return CLIENT.translate(rest);
+    if let Some(program) = [&CLIENT, &RENDEZVOUS].into_iter().find(|program| called_as == OsStr::new(program.name)) {
+        return program.translate(rest);
     }
     // The original server has flags only; this program's own command line has a command, or asks for help.
     if let Ok(Parsed::Given { flags, rest: [] }) = SERVER.parse(rest)
@@ -146,11 +184,16 @@ impl Program {
             match (flag.value, value) {
                 (Some(_), Some(value)) => {
                     // One word, so that a value that begins with a dash stays a value.
-                    let mut word = OsString::from(format!("{}=", flag.ours));
+                    let equals = if flag.ours.contains('=') { "" } else { "=" };
+                    let mut word = OsString::from(format!("{}{equals}", flag.ours));
                     word.push(value);
                     ours.push(word);
                 }
                 (None, Some(value)) if value == "true" => ours.push(flag.ours.into()),
+                // A switch that is off where this program has it on.
+                (None, Some(value)) if flag.default.is_some() => {
+                    ours.push(format!("{}={}", flag.ours, value.to_string_lossy()).into());
+                }
                 _ => {}
             }
         }
@@ -211,7 +254,11 @@ impl Program {
     fn usage(&self) -> String {
         let mut text = format!("Usage of {}:\n", self.name);
         for flag in self.flags {
-            let default = flag.default.map(|value| format!(" (default {value:?})")).unwrap_or_default();
+            let default = match (flag.default, flag.value) {
+                (None, _) | (Some(_), None) => String::new(),
+                (Some(value), Some("string")) => format!(" (default {value:?})"),
+                (Some(value), Some(_)) => format!(" (default {value})"),
+            };
             let value = flag.value.map(|value| format!(" {value}")).unwrap_or_default();
             // Writing to a String cannot fail.
             let _ = writeln!(text, "  -{}{value}\n    \t{}{default}", flag.name, flag.help);
@@ -299,6 +346,42 @@ mod tests {
             &["goahead", "--debug", "serve"],
         ] {
             assert_eq!(run(words), ours(words), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn web_rendezvous_takes_its_flags_and_has_its_defaults() {
+        let wanted = |keep, port, url, timeout| {
+            ours(&[
+                "goahead",
+                "serve",
+                "--listen=off",
+                "--admin-listen=off",
+                "--insecure",
+                &format!("--keep-marks{keep}"),
+                &format!("--rendezvous-listen=[::]:{port}"),
+                &format!("--postgres-url={url}"),
+                &format!("--rendezvous-timeout={timeout}"),
+            ])
+        };
+        let usual = "postgres://postgres:pgpass@postgres:5432/{{.}}?sslmode=disable";
+        assert_eq!(run(&["/bin/web-rendezvous"]), wanted("=false", "8080", usual, "30"));
+        assert_eq!(
+            run(&["web-rendezvous", "-port", "9", "--timeout=0.5", "-postgresURL=postgres://h/{{.}}", "-keep-marks"]),
+            wanted("", "9", "postgres://h/{{.}}", "0.5")
+        );
+        match run(&["web-rendezvous", "-help"]) {
+            Translation::Print(usage) => {
+                for part in [
+                    "Usage of web-rendezvous:\n",
+                    "  -port string\n    \tPort to listen on (default \"8080\")\n",
+                    "{{.}} will be replaced with the db name (default \"postgres://postgres:pgpass@postgres:5432/{{.}}?sslmode=disable\")\n",
+                    "  -timeout float\n    \tTimeout in seconds (default 30)\n",
+                ] {
+                    assert!(usage.contains(part), "{part}: {usage}");
+                }
+            }
+            other => panic!("{other:?}"),
         }
     }
 

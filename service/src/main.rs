@@ -1,6 +1,7 @@
 //! One binary that carries HTTP to the `goahead` functions of a PostgreSQL database, and runs what a database must not run.
 //!
-//! The floors, from the top: `main` > `commands` > `api` > `db`, `http_client`, `program`. Nothing imports upward.
+//! The floors, from the top: `main` > `commands` > `api` > `rendezvous`, `checks` > `probe` > `db`,
+//! `http_client`, `program`. Nothing imports upward.
 
 mod api;
 mod checks;
@@ -13,7 +14,9 @@ mod legacy;
 mod logging;
 mod metrics;
 mod peer;
+mod probe;
 mod program;
+mod rendezvous;
 mod yaml;
 
 use std::process::ExitCode;

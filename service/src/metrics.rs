@@ -15,6 +15,8 @@ pub struct Metrics {
     pub outcomes: IntCounterVec,
     /// Answers about locks by operation and outcome, both words of the extension's
     pub lock_outcomes: IntCounterVec,
+    /// Reports about operations, by what came of them
+    pub operations: IntCounterVec,
     /// Items that shared one call to the database, by kind
     pub fold_batch: HistogramVec,
     /// Seconds that one shared call took, by kind
@@ -29,6 +31,14 @@ pub struct Metrics {
     pub database_up: IntGauge,
     /// Client connections open now
     pub connections: IntGauge,
+    /// Callers that wait at a rendezvous now
+    pub rendezvous_waiting: IntGauge,
+    /// Keys signalled here, by what did it: put, probe
+    pub rendezvous_signals: IntCounterVec,
+    /// Waits that ended, by how: signalled, released, timed_out, refused, gone, stopping
+    pub rendezvous_waits: IntCounterVec,
+    /// Seconds from a signal to its waiters being told, by how it was heard of: here, notified
+    pub rendezvous_wake: HistogramVec,
     /// Seconds of one sweep
     pub sweep_duration: Histogram,
 }
@@ -75,6 +85,11 @@ impl Metrics {
                 "Answers about locks; a wait that ends without a grant is queued.",
                 &["op", "outcome"],
             ),
+            operations: counter(
+                "goahead_operation_reports_total",
+                "Reports about operations under locks: done, retry, hold, failed, lost, guarded or unknown.",
+                &["outcome"],
+            ),
             fold_batch: histogram(
                 "goahead_fold_batch_size",
                 "Items that shared one call to the database.",
@@ -96,6 +111,15 @@ impl Metrics {
             stats: gauge("goahead_fleet", "Counts that the database keeps, as of the last sweep.", &["what"]),
             database_up: single("goahead_database_up", "1 while the database answers."),
             connections: single("goahead_http_connections", "Client connections open now."),
+            rendezvous_waiting: single("goahead_rendezvous_waiting", "Callers that wait at a rendezvous now."),
+            rendezvous_signals: counter("goahead_rendezvous_signals_total", "Keys signalled by this service.", &["by"]),
+            rendezvous_waits: counter("goahead_rendezvous_waits_total", "Waits that ended, by how.", &["outcome"]),
+            rendezvous_wake: histogram(
+                "goahead_rendezvous_wake_seconds",
+                "Time from a signal here (the request to signal) or elsewhere (its notification) until its waiters are told.",
+                &SECONDS,
+                &["heard"],
+            ),
             sweep_duration: register(
                 &registry,
                 Histogram::with_opts(

@@ -17,8 +17,10 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 mod output;
+mod replace;
 mod user;
 
+pub use replace::replace_process;
 pub use user::User;
 
 use output::{Lines, Sink, Tail};
@@ -136,7 +138,6 @@ impl Program {
     }
 
     /// Gives it these bytes on standard input.
-    #[cfg_attr(not(test), expect(dead_code, reason = "messages will hand their data to handlers this way"))]
     pub fn stdin(mut self, bytes: Vec<u8>) -> Self {
         self.stdin = Some(bytes);
         self

@@ -43,7 +43,7 @@ fn a_waiter_is_granted_by_its_own_looking_while_nothing_can_be_heard() {
 
 #[test]
 fn a_waiter_is_woken_long_before_it_would_look_by_itself() {
-    const TURNS: u32 = 20;
+    const TURNS: u32 = 8;
     let server = Postgres::start();
     let database = server.database("fleet");
     let services = [Setup::over(&database).start(), Setup::over(&database).start()];

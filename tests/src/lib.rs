@@ -5,6 +5,7 @@
 //! PATH says). `make test` sets both.
 
 pub mod clock;
+pub mod command;
 pub mod fleet;
 pub mod history;
 pub mod http;
@@ -13,6 +14,7 @@ pub mod postgres;
 pub mod process;
 pub mod service;
 pub mod tls;
+pub mod wire;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

@@ -22,8 +22,12 @@ pub struct Service {
     pub http: Http,
     /// A client of its admin listener
     pub admin: Http,
+    /// A client of its rendezvous listener
+    pub rendezvous: Http,
     /// The address of its main listener
     pub url: String,
+    /// The address of its rendezvous listener
+    pub rendezvous_url: String,
 }
 
 /// A service about to start.
@@ -59,6 +63,7 @@ impl Setup {
     fn new() -> Self {
         let mut command = Command::new(binary());
         command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+        command.args(["--rendezvous-listen", "127.0.0.1:0"]);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("GOAHEAD_") || name == "DATABASE_URL" {
                 command.env_remove(name);
@@ -130,13 +135,12 @@ impl Setup {
         output.collect(child.stdout.take().expect("piped"));
         output.collect(child.stderr.take().expect("piped"));
         let start = Instant::now();
-        let (url, admin) = loop {
+        let (url, admin, rendezvous) = loop {
             let lines = output.lines();
-            let address = |of_admin: bool| {
-                lines.iter().filter(|line| line.contains("admin") == of_admin).find_map(|line| address_in(line))
-            };
-            if let (Some(url), Some(admin)) = (address(false), address(true)) {
-                break (url, admin);
+            let address = |of: &str| lines.iter().find_map(|line| address_in(line.strip_prefix(of)?));
+            let found = (address("listening on"), address("admin listening on"), address("rendezvous listening on"));
+            if let (Some(url), Some(admin), Some(rendezvous)) = found {
+                break (url, admin, rendezvous);
             }
             if let Some(status) = child.try_wait().expect("wait") {
                 panic!("the service ended with {status}\n{}", output.text());
@@ -144,11 +148,13 @@ impl Setup {
             assert!(start.elapsed() < 2 * SOON, "the service does not listen\n{}", output.text());
             std::thread::sleep(Duration::from_millis(10));
         };
-        let mut http = Http::new(&url, self.authority.as_deref());
-        for (name, value) in &self.headers {
-            http = http.header(name, value);
-        }
-        Service { child, output, http, admin: Http::new(&admin, None), url }
+        let client = |url: &str| {
+            let client = Http::new(url, self.authority.as_deref());
+            self.headers.iter().fold(client, |client, (name, value)| client.header(name, value))
+        };
+        let (http, meeting) = (client(&url), client(&rendezvous));
+        let admin = Http::new(&admin, None);
+        Service { child, output, http, admin, rendezvous: meeting, url, rendezvous_url: rendezvous }
     }
 }
 

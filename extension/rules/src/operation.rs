@@ -224,8 +224,12 @@ impl Operation {
         }
     }
 
-    /// The unit reports how the attempt under `token` ended; `holds`: that hold is in force.
+    /// The unit reports how the attempt under `token` ended; `holds`: that hold is in force, and this operation is the
+    /// unit's next. A grant that ended a wait begins an attempt when the unit shows that it got it: by this at the latest.
     pub fn finish(&mut self, token: i64, report: Report, holds: bool) -> Finish {
+        if self.state == State::Queued && self.token != Some(token) && holds {
+            self.begin(token);
+        }
         if self.token != Some(token) {
             return Finish::Lost(None);
         }

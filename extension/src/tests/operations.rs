@@ -203,6 +203,36 @@ mod tests {
     }
 
     #[pg_test]
+    fn a_grant_that_nobody_took_is_no_attempt() {
+        let woken = |unit: &str| {
+            json(&format!(
+                "SELECT to_jsonb(n) FROM goahead.next_operation('{unit}', waits => true, waited => true) AS n"
+            ))
+        };
+        let (a, b) = (request("restart", "a", "restart", json!({}), Some(0)), restart("b"));
+        let gone = woken("a");
+        assert_eq!((&gone["outcome"], &gone["attempt"]), (&json!("granted"), &json!(0)));
+        assert!(gone["confirm_by"].is_string(), "{gone}");
+        pass(10);
+        let token = begin("b", b);
+        assert_eq!(finish(b, "b", token, "release"), "done");
+        // It comes back, and takes what it is granted by asking once more.
+        let granted = woken("a");
+        let again = next("a");
+        assert_eq!(
+            (&again["token"], &again["attempt"], &again["confirm_by"]),
+            (&granted["token"], &json!(1), &Value::Null)
+        );
+        pass(10);
+        assert_eq!(finish(a, "a", granted["token"].as_i64().expect("a token"), "release"), "done");
+        // A report shows that it got it as well.
+        let b = restart("b");
+        let token = woken("b")["token"].as_i64().expect("a token");
+        assert_eq!(finish(b, "b", token, "release"), "done");
+        assert_eq!(number(&format!("SELECT attempt FROM goahead.operations WHERE id = {b}")), 1);
+    }
+
+    #[pg_test]
     fn an_operator_drops_what_waits_and_what_runs() {
         let (a, b) = (restart("a"), restart("b"));
         let later = request("restart", "a", "reload", json!({}), None);

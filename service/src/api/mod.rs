@@ -13,6 +13,7 @@ mod openapi;
 mod origin;
 mod page;
 mod payload;
+mod rendezvous;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -27,11 +28,13 @@ use tokio::sync::{Semaphore, watch};
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub use auth::CertRole;
+pub use rendezvous::service as rendezvous;
 
 use self::payload::Rest;
 use crate::checks::Checks;
 use crate::db::{Database, Outcome};
 use crate::metrics::Metrics;
+use crate::rendezvous::Rendezvous;
 
 /// What every handler shares.
 #[derive(Clone)]
@@ -42,6 +45,8 @@ pub struct State {
     pub metrics: Arc<Metrics>,
     /// Runs the checks that inquiries want
     pub checks: Checks,
+    /// Who waits for what
+    pub rendezvous: Rendezvous,
     /// What the operator chose
     pub options: Options,
     /// Becomes true when the service ends, so that streams end too
@@ -64,6 +69,8 @@ pub struct Options {
     pub cert_roles: Vec<CertRole>,
     /// The listener is bound to a loopback address, so that only programs of this machine reach it, browsers among them
     pub loopback_only: bool,
+    /// Names without dots are ours too: the names of a network of containers, which no page on the Internet can have
+    pub dotless_hosts: bool,
 }
 
 /// [`State`] and what the API itself remembers.
@@ -77,6 +84,16 @@ struct App {
 type Shared = Arc<App>;
 
 impl App {
+    /// At most so many `streams` are open at once.
+    fn new(state: State, streams: usize) -> Self {
+        Self {
+            state,
+            tokens: auth::Tokens::default(),
+            streams: Arc::new(Semaphore::new(streams)),
+            followed: native::Followed::default(),
+        }
+    }
+
     /// Counts an answer about restarts.
     fn count(&self, kind: &str, outcome: &Outcome) {
         let condition = outcome.condition.as_deref().unwrap_or_default();
@@ -91,16 +108,12 @@ impl App {
 
 /// The routes of `--listen`.
 pub fn router(state: State) -> axum::Router {
-    let app = Arc::new(App {
-        state,
-        tokens: auth::Tokens::default(),
-        streams: Arc::new(Semaphore::new(native::STREAMS)),
-        followed: native::Followed::default(),
-    });
+    let app = Arc::new(App::new(state, native::STREAMS));
     let (routes, document) = openapi::document()
         .merge(goahead::router())
         .merge(fleetlock::router())
         .merge(native::locks())
+        .merge(native::rendezvous())
         .merge(openapi::with_credentials(native::router()))
         .split_for_parts();
     let document: Arc<str> = openapi::render(document).into();

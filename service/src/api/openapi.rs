@@ -28,6 +28,8 @@ use super::Shared;
         (name = "restarts", description = "Restarts and their history"),
         (name = "rollouts", description = "Restarts of whole clusters"),
         (name = "locks", description = "Locks with a queue, fencing tokens and leases; asking needs no credentials unless --require-auth"),
+        (name = "operations", description = "What units do under a lock, such as a restart of services; asking needs no credentials unless --require-auth"),
+        (name = "rendezvous", description = "Keys that one caller signals and others wait for; needs no credentials unless --require-auth"),
         (name = "events", description = "What happened"),
     ),
 )]
@@ -93,6 +95,9 @@ fn title(status: &str) -> &'static str {
 
 /// The document as JSON.
 pub fn render(mut document: Document) -> String {
+    // The router's mark of a segment that may contain slashes means nothing to the specification.
+    let paths = std::mem::take(&mut document.paths.paths);
+    document.paths.paths = paths.into_iter().map(|(path, item)| (path.replace("{*", "{"), item)).collect();
     for operation in operations(&mut document) {
         for (status, response) in &mut operation.responses.responses {
             match response {

@@ -44,6 +44,7 @@ fn is_ours(host: &str, options: &Options) -> bool {
     let host = host.strip_suffix('.').unwrap_or(host);
     host.parse::<IpAddr>().is_ok()
         || ["localhost", "localhost.localdomain", "ip6-localhost"].iter().any(|name| host.eq_ignore_ascii_case(name))
+        || (options.dotless_hosts && !host.contains('.'))
         || options.host_names.iter().any(|name| name_matches(name, host))
 }
 
@@ -151,6 +152,16 @@ mod tests {
             assert!(!judge(host, None, false), "{host}");
         }
         assert!(judge("restarts.example", None, true), "the drop-in APIs answer under any name");
+    }
+
+    #[test]
+    fn names_without_dots_are_ours_where_containers_call() {
+        let options = Options { dotless_hosts: true, ..Options::default() };
+        for (host, ours) in [("webrendezvous:8080", true), ("evil.example:8080", false), ("localhost", true)] {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, HeaderValue::from_static(host));
+            assert_eq!(check(&Uri::from_static("/abc"), &headers, &options, false).is_ok(), ours, "{host}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! The page works without scripts; a few lines of script only replace its content every five seconds. The policy
 //! names style and script by their hash, so that nothing else runs whatever a host calls itself.
 
-mod view;
+pub mod view;
 
 use std::sync::LazyLock;
 
@@ -49,7 +49,7 @@ struct Items {
 }
 
 /// What the page shows.
-struct Fleet {
+pub struct Fleet {
     stats: Value,
     clusters: Vec<Value>,
     restarts: Vec<Value>,
@@ -83,7 +83,8 @@ async fn look(app: &App, parts: &axum::http::request::Parts) -> Result<Fleet, Re
     })
 }
 
-fn dress(status: StatusCode, html: String) -> Response {
+/// A page with its headers.
+pub fn dress(status: StatusCode, html: String) -> Response {
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
         (CONTENT_SECURITY_POLICY, POLICY.clone()),

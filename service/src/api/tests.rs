@@ -13,6 +13,8 @@ use super::{Options, State, router};
 use crate::checks::{self, Checks};
 use crate::db::{Address, Connector, Database};
 use crate::metrics::Metrics;
+use crate::probe::{Allow, EACH, Prober};
+use crate::rendezvous::{Probes, Rendezvous};
 
 struct Got {
     status: u16,
@@ -34,12 +36,16 @@ fn app(options: Options) -> (axum::Router, Arc<Metrics>) {
     let metrics = Arc::new(Metrics::new());
     let address = Address::local(Path::new("/nonexistent"), 1, "nobody", "nothing");
     let connector = Connector::new(address).expect("no certificates to read");
+    let db = Database::new(&connector, metrics.clone());
+    let closing = watch::channel(false).1;
+    let probes = Probes::new(Prober::new(Allow::default(), EACH), None);
     let state = State {
-        db: Database::new(&connector, metrics.clone()),
+        rendezvous: Rendezvous::new(db.clone(), metrics.clone(), probes, closing.clone()),
+        db,
         metrics: metrics.clone(),
         checks: Checks::new(checks::Options::default()),
         options,
-        closing: watch::channel(false).1,
+        closing,
     };
     (router(state), metrics)
 }
@@ -157,8 +163,9 @@ async fn operators_need_credentials_everywhere() {
             let name = operation["operationId"].as_str().unwrap_or_default().to_owned();
             assert!(names.insert(name.clone()), "{name} names two operations");
             let tag = operation["tags"][0].as_str().unwrap_or_default();
-            // What hosts and users of locks call is open unless the operator says --require-auth.
+            // What hosts and users of locks and keys call is open unless the operator says --require-auth.
             let open = ["acquire_lock", "renew_lock", "release_lock", "withdraw_lock"];
+            let open = [&open[..], &["wait_for_key", "signal_key", "reset_key"]].concat();
             if tag == "goahead" || tag == "fleetlock" || open.contains(&name.as_str()) {
                 continue;
             }
@@ -188,6 +195,8 @@ async fn the_document_names_every_route() {
         "/inquire/restart/",
         "/v1/pre-reboot",
         "/v1/steady-state",
+        "/v1/rendezvous",
+        "/v1/rendezvous/{key}",
         "/v1/clusters",
         "/v1/clusters/{name}",
         "/v1/clusters/{name}/freeze",
@@ -202,6 +211,7 @@ async fn the_document_names_every_route() {
         "/v1/restarts/{fqdn}/complete",
         "/v1/restarts/{fqdn}/fail",
         "/v1/restarts/{fqdn}/cancel",
+        "/v1/locks/{lock}/events",
         "/v1/events",
     ] {
         assert!(document["paths"][path].is_object(), "{path} is not documented");

@@ -11,11 +11,15 @@ pub mod completions;
 pub mod database;
 pub mod lock;
 pub mod man;
+pub mod operate;
+pub mod rendezvous;
 pub mod rollout;
 pub mod serve;
 pub mod service;
+pub mod signal;
 pub mod status;
 pub mod token;
+pub mod wait;
 
 /// What a command ends with: an exit code it chose, or a failure that is printed and ends in exit code 1.
 pub type CommandResult = Result<ExitCode, Failure>;

@@ -13,6 +13,14 @@ pub struct ServiceArgs {
     /// The address of the service
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8443", env = "GOAHEAD_URL", global = true)]
     url: String,
+    #[command(flatten)]
+    credentials: Credentials,
+}
+
+/// Flags that say whom to trust where a service is, and who calls.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Service")]
+pub struct Credentials {
     /// A file that holds the token to call with; `goahead token create` makes one
     #[arg(long, value_name = "FILE", env = "GOAHEAD_TOKEN_FILE", global = true)]
     token_file: Option<PathBuf>,
@@ -33,7 +41,22 @@ impl ServiceArgs {
     /// # Errors
     /// When the address is none, or a file cannot be read; says which.
     pub fn client(&self) -> Result<Client, Failure> {
-        let mut client = Client::new(&self.url).map_err(|why| Failure::new(format!("--url: {why}")))?;
+        self.credentials.client("--url", &self.url)
+    }
+
+    /// The address, for messages.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+}
+
+impl Credentials {
+    /// A client of the service at `url`, which the user gave as the value of `flag`. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// When the address is none, or a file cannot be read; says which.
+    pub fn client(&self, flag: &str, url: &str) -> Result<Client, Failure> {
+        let mut client = Client::new(url).map_err(|why| Failure::new(format!("{flag}: {why}")))?;
         if client.is_secure() {
             let trust = Trust {
                 ca_file: self.ca_file.as_deref(),
@@ -46,10 +69,5 @@ impl ServiceArgs {
             trust::bearer(file).map_err(|why| Failure::new(format!("--token-file {}: {why}", file.display())))
         });
         Ok(client.authorization(token.transpose()?))
-    }
-
-    /// The address, for messages.
-    pub fn url(&self) -> &str {
-        &self.url
     }
 }

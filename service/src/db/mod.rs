@@ -24,11 +24,11 @@ use tokio_postgres::{Row, types::Type};
 
 pub use self::address::Address;
 pub use self::embedded::{Embedded, default_data_directory, running_at};
-pub use self::error::{DbError, SqlError};
+pub use self::error::{DbError, SqlError, chain as error_chain};
 pub use self::health::Health;
 pub use self::json::Json;
 pub use self::notifications::{Notifications, Subscription};
-pub use self::outcome::{Kind, LockOutcome, Outcome};
+pub use self::outcome::{Kind, LockOutcome, Meeting, Outcome, RendezvousOutcome};
 pub use self::pool::Connector;
 
 use self::fold::{Busy, Fold, FoldKind};
@@ -58,6 +58,9 @@ const DECIDE: FoldKind =
 const LOCKS: FoldKind =
     FoldKind { name: "lock", sql: "SELECT goahead.judge_locks($1, false)", options: "", repeatable: false };
 const LOCKS_ALONE: &str = "SELECT goahead.judge_locks($1, true)";
+const RENDEZVOUS: FoldKind =
+    FoldKind { name: "rendezvous", sql: "SELECT goahead.judge_rendezvous($1, false)", options: "", repeatable: false };
+const RENDEZVOUS_ALONE: &str = "SELECT goahead.judge_rendezvous($1, true)";
 const DECIDE_ALONE: &str = "SELECT goahead.judge_restarts($1, 'wait')";
 
 /// Parameters of a call.
@@ -70,6 +73,7 @@ pub struct Database {
     contact: Fold,
     decide: Fold,
     locks: Fold,
+    rendezvous: Fold,
     notifications: Notifications,
     pool: Pool,
     connector: Connector,
@@ -84,13 +88,15 @@ impl Database {
         let fold = |kind, busy| Fold::start(kind, busy, connector, health.clone(), metrics.clone());
         let locks = Busy::AskAlone(LOCKS_ALONE);
         let locks = Fold::start(LOCKS, locks, connector, health.clone(), metrics.clone());
+        let rendezvous = fold(RENDEZVOUS, Busy::AskAlone(RENDEZVOUS_ALONE));
         let decide = fold(DECIDE, Busy::AskAlone(DECIDE_ALONE));
         Self {
             inquire: fold(INQUIRE, Busy::HandOn(decide.clone())),
             contact: fold(CONTACT, Busy::HandOn(decide.clone())),
             decide,
             locks,
-            notifications: Notifications::new(connector, &["goahead_lock"]),
+            rendezvous,
+            notifications: Notifications::new(connector, &["goahead_lock", "goahead_rendezvous"]),
             pool: connector.with_options(POOL_SESSION).pool(POOL),
             connector: connector.clone(),
             health: health.clone(),
@@ -128,6 +134,14 @@ impl Database {
     /// `Unavailable` after two seconds at the latest; 55P03 when somebody else keeps deciding about the lock.
     pub async fn lock(&self, item: String) -> Result<LockOutcome, DbError> {
         self.locks.ask(item).await
+    }
+
+    /// `goahead.judge_rendezvous` for one call, a JSON object as text.
+    ///
+    /// # Errors
+    /// `Unavailable` after two seconds at the latest; 55P03 when somebody else keeps deciding about the key.
+    pub async fn rendezvous(&self, item: String) -> Result<RendezvousOutcome, DbError> {
+        self.rendezvous.ask(item).await
     }
 
     /// Begins to wait for a notification, `channel:payload`.

@@ -4,6 +4,7 @@
 //! when the connection was lost, since what happened meanwhile was not heard.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -33,15 +34,31 @@ struct Shared {
 
 #[derive(Default)]
 struct Waiters {
-    by_key: HashMap<String, (Arc<Notify>, usize)>,
+    by_key: HashMap<Arc<str>, (Arc<Wake>, usize)>,
     unheard: HashMap<String, Instant>,
+}
+
+/// What wakes the waiters of one key. Each of them compares the count of wakings with the one it has seen, so that one
+/// that was busy while all were woken does not wait for the next time.
+#[derive(Default)]
+struct Wake {
+    notify: Notify,
+    count: AtomicU64,
+}
+
+impl Wake {
+    fn all(&self) {
+        self.count.fetch_add(1, Ordering::AcqRel);
+        self.notify.notify_waiters();
+    }
 }
 
 /// A place among the waiters, left when dropped.
 pub struct Subscription {
     shared: Arc<Shared>,
-    key: String,
-    notify: Arc<Notify>,
+    key: Arc<str>,
+    wake: Arc<Wake>,
+    seen: AtomicU64,
 }
 
 impl Notifications {
@@ -57,24 +74,28 @@ impl Notifications {
         self.0.started.call_once(|| {
             tokio::spawn(listen(Arc::downgrade(&self.0)));
         });
-        let notify = {
-            let mut waiters = self.0.lock();
-            let heard = waiters.unheard.remove(&key).is_some_and(|at| at.elapsed() < KEPT);
-            let entry = waiters.by_key.entry(key.clone()).or_default();
-            entry.1 += 1;
-            if heard {
-                entry.0.notify_one();
-            }
-            Arc::clone(&entry.0)
-        };
-        Subscription { shared: Arc::clone(&self.0), key, notify }
+        let mut waiters = self.0.lock();
+        let heard = waiters.unheard.remove(&key).is_some_and(|at| at.elapsed() < KEPT);
+        let key: Arc<str> = key.into();
+        let entry = waiters.by_key.entry(Arc::clone(&key)).or_default();
+        entry.1 += 1;
+        let wake = Arc::clone(&entry.0);
+        let seen = wake.count.load(Ordering::Acquire);
+        let seen = AtomicU64::new(if heard { seen.wrapping_sub(1) } else { seen });
+        Subscription { shared: Arc::clone(&self.0), key, wake, seen }
     }
 }
 
 impl Subscription {
-    /// Until something may have happened: a notification, a lost connection, or `floor` has passed.
-    pub async fn changed(&self, floor: Duration) {
-        let _ = tokio::time::timeout(floor, self.notify.notified()).await;
+    /// Until something may have happened: a notification, a lost connection, or `floor` has passed. Gives whether it was
+    /// one of the first two.
+    pub async fn changed(&self, floor: Duration) -> bool {
+        let mut notified = std::pin::pin!(self.wake.notify.notified());
+        notified.as_mut().enable();
+        let woken = self.wake.count.load(Ordering::Acquire) != self.seen.load(Ordering::Acquire)
+            || tokio::time::timeout(floor, notified).await.is_ok();
+        self.seen.store(self.wake.count.load(Ordering::Acquire), Ordering::Release);
+        woken
     }
 }
 
@@ -98,10 +119,8 @@ impl Shared {
 
     fn wake(&self, key: String) {
         let mut waiters = self.lock();
-        if let Some((notify, _)) = waiters.by_key.get(&key) {
-            notify.notify_waiters();
-            // For one that is about to wait again.
-            notify.notify_one();
+        if let Some((wake, _)) = waiters.by_key.get(key.as_str()) {
+            wake.all();
             return;
         }
         if waiters.unheard.len() >= MOST_KEPT {
@@ -113,9 +132,8 @@ impl Shared {
     }
 
     fn wake_all(&self) {
-        for (notify, _) in self.lock().by_key.values() {
-            notify.notify_waiters();
-            notify.notify_one();
+        for (wake, _) in self.lock().by_key.values() {
+            wake.all();
         }
     }
 }

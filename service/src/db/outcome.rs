@@ -119,3 +119,52 @@ impl Answered for LockOutcome {
         (self.outcome == "busy").then_some(Why { group: self.group.as_deref(), never_in_a_set })
     }
 }
+
+/// The database's answer to a call about a rendezvous.
+#[derive(Debug, Clone, Deserialize)]
+pub struct RendezvousOutcome {
+    /// What became of it
+    pub outcome: Meeting,
+    /// What the signal carries
+    pub payload: Option<Box<RawValue>>,
+    /// Which meeting of a barrier, from 1
+    pub generation: Option<i64>,
+    /// Why the call is invalid
+    pub message: Option<String>,
+    /// How to mend that
+    pub hint: Option<String>,
+    /// The key of a busy call
+    pub group: Option<String>,
+}
+
+/// What became of a call about a rendezvous.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Meeting {
+    /// The key is signalled now
+    Signalled,
+    /// The key is not signalled
+    NotSignalled,
+    /// It was signalled and is no longer
+    Unsignalled,
+    /// Nobody waits here any more
+    Left,
+    /// All parties of the barrier have arrived
+    Released,
+    /// Others have yet to arrive
+    Arrived,
+    /// A member went away before the others came
+    Departed,
+    /// There was no such member
+    NotHere,
+    /// `message` says why
+    Invalid,
+    /// Another transaction holds the key
+    Busy,
+}
+
+impl Answered for RendezvousOutcome {
+    fn busy(&self) -> Option<Why<'_>> {
+        (self.outcome == Meeting::Busy).then_some(Why { group: self.group.as_deref(), never_in_a_set: false })
+    }
+}

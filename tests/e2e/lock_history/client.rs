@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{LOCKS, World, call};
 
-/// How long a slot is kept for a claim, far longer than this client lets it wait.
+/// How long a place of a claim lasts and a slot is kept for it, far longer than this client lets it wait.
 const CLAIM: &str = "10s";
 /// How often a call is repeated whose answer was lost before its holder is given up.
 const PATIENCE: u32 = 100;
@@ -95,11 +95,10 @@ impl<'a> Client<'a> {
     }
 
     fn ask(&mut self, attempt: &Attempt, wait: Duration) -> Asked {
-        let mut body = json!({
-            "holder": attempt.holder, "ttl": text(attempt.ttl), "wait": text(wait), "request_ttl": "10s",
-        });
+        let mut body = json!({ "holder": attempt.holder, "ttl": text(attempt.ttl), "wait": text(wait) });
         if attempt.claims {
             body["claim_within"] = CLAIM.into();
+            body["request_ttl"] = CLAIM.into();
         }
         let invoked = self.world.history.now();
         let reply = call(&self.service(), attempt.lock, "acquire", &body);
@@ -181,14 +180,17 @@ impl<'a> Client<'a> {
         Answer::Unknown
     }
 
-    /// Writes into the database in a transaction that asks for the fence first.
+    /// Writes into the database in a transaction that asks for the fence first, and may take longer than the hold would
+    /// last without it.
     fn write(&mut self, attempt: &Attempt, token: i64) {
+        let pause = if self.random.random_bool(0.2) { attempt.ttl } else { self.millis(0..50) };
         let invoked = self.world.history.now();
         let written = || -> Result<bool, postgres::Error> {
             let mut psql = postgres::Client::connect(&self.world.database, NoTls)?;
             let mut transaction = psql.transaction()?;
             let fence = transaction.query_one("SELECT goahead.check_fence($1, $2)", &[&attempt.lock, &token])?;
             if fence.get(0) {
+                std::thread::sleep(pause);
                 transaction.execute("INSERT INTO register (lock, token) VALUES ($1, $2)", &[&attempt.lock, &token])?;
             }
             transaction.commit()?;
@@ -242,7 +244,7 @@ impl<'a> Admin<'a> {
     }
 
     pub fn run(mut self) {
-        while !self.world.over() {
+        while !self.world.healed() {
             std::thread::sleep(Duration::from_millis(self.random.random_range(200..700)));
             let http = self.world.service(self.random.random_range(0..2)).token(self.secret);
             let resizes = self.random.random_bool(0.3);

@@ -38,12 +38,19 @@ struct World {
     services: Mutex<[Http; 2]>,
     /// The address of the database for its superuser
     database: String,
+    /// No more faults, and nobody meddles: what is abandoned from now on ends by its time alone
+    healed: AtomicBool,
+    /// Clients finish
     over: AtomicBool,
 }
 
 impl World {
     fn service(&self, number: usize) -> Http {
         self.services.lock().expect("no panic")[number % 2].clone()
+    }
+
+    fn healed(&self) -> bool {
+        self.healed.load(Ordering::SeqCst)
     }
 
     fn over(&self) -> bool {
@@ -71,6 +78,7 @@ fn no_fault_breaks_a_promise() {
         history: History::default(),
         services: Mutex::new([services[0].http.clone(), services[1].http.clone()]),
         database,
+        healed: AtomicBool::new(false),
         over: AtomicBool::new(false),
     };
     for (lock, slots) in LOCKS {
@@ -88,9 +96,10 @@ fn no_fault_breaks_a_promise() {
             .collect();
         let admin = Admin::new(&world, &secret, random(CLIENTS));
         scope.spawn(move || admin.run());
-        let _stop = Stop(&world.over);
+        let _stop = Stop(&world);
         std::thread::sleep(CALM);
         faults::inject(&world, &mut server, &mut services, &url, random(CLIENTS + 1), FAULTS);
+        world.healed.store(true, Ordering::SeqCst);
         std::thread::sleep(CALM);
         healed = world.history.now();
         world.over.store(true, Ordering::SeqCst);
@@ -162,11 +171,12 @@ fn judge(world: &World, healed: u64, seed: u64) {
 }
 
 /// Ends the clients, also when a fault could not be injected.
-struct Stop<'a>(&'a AtomicBool);
+struct Stop<'a>(&'a World);
 
 impl Drop for Stop<'_> {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
+        self.0.healed.store(true, Ordering::SeqCst);
+        self.0.over.store(true, Ordering::SeqCst);
     }
 }
 

@@ -75,6 +75,15 @@ fn a_report_counts_once_and_only_with_the_token_of_a_hold_in_force() {
 }
 
 #[test]
+fn a_report_is_what_an_unconfirmed_attempt_begins_with() {
+    let mut operation = Operation::new(1, work("restart", Some(0)));
+    assert_eq!(operation.finish(7, Report::Release, false), Finish::Lost(None));
+    assert_eq!(operation.attempt, 0, "a grant that nobody has taken is no attempt");
+    assert_eq!(operation.finish(8, Report::Release, true), Finish::Ended(Verdict::Done));
+    assert_eq!(operation.attempt, 1);
+}
+
+#[test]
 fn a_lost_hold_is_a_retry_and_the_last_one_a_failure() {
     let mut operation = running(Some(1));
     assert_eq!(operation.finish(7, Report::Release, false), Finish::Lost(Some(Verdict::Retry)));

@@ -89,8 +89,8 @@ fn next(store: &mut Store<'_, '_>, unit: &str, terms: &Terms) -> Next {
     }
     let Some(mut entry) = rows::first(store, unit) else { return Next::none(store, "nothing", unit, terms.waits) };
     let mut turn = Turn::take(store, clock, &entry.operation.work.lock, unit, false);
-    let held = entry.operation.token.filter(|token| turn.holds(unit, *token));
-    if held.is_none()
+    let held = turn.token_of(unit);
+    if held != entry.operation.token
         && let Some(verdict) = entry.operation.lose()
     {
         conclude(store, &mut turn, unit, &mut entry, verdict, Some("the hold was lost"));
@@ -104,7 +104,8 @@ fn next(store: &mut Store<'_, '_>, unit: &str, terms: &Terms) -> Next {
         None => turn.ask(store, unit, (entry.operation.rank, entry.ticket), terms),
     };
     let before = entry.operation.clone();
-    if let Some(token) = of_lock.token {
+    // A unit that waited may have gone away. It asks again when it has not, and that is when it begins.
+    if let Some(token) = of_lock.token.filter(|_| of_lock.confirm_by.is_none()) {
         entry.operation.begin(token);
     }
     if entry.operation != before {
@@ -203,7 +204,8 @@ fn finish(
         };
     };
     let mut turn = Turn::take(store, clock, &entry.operation.work.lock, unit, true);
-    let holds = turn.holds(unit, token);
+    let is_first = rows::first(store, unit).is_some_and(|first| first.operation.id == id);
+    let holds = is_first && turn.holds(unit, token);
     match entry.operation.finish(token, report, holds) {
         Finish::Ended(verdict) => {
             if verdict != Verdict::Hold && turn.is_guarded(unit) {

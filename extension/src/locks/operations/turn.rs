@@ -59,6 +59,12 @@ impl Turn {
         self.locks.values().any(|facts| facts.lock.is_held_by(unit, token, self.clock))
     }
 
+    /// The token of the unit's hold in force.
+    pub fn token_of(&self, unit: &str) -> Option<i64> {
+        let token = self.locks.get(&self.id)?.of(unit)?.hold.as_ref()?.token;
+        self.holds(unit, token).then_some(token)
+    }
+
     /// Whether a transaction relies on what the unit holds.
     pub fn is_guarded(&self, unit: &str) -> bool {
         let guarded = |hold: &Hold| hold.guarded;

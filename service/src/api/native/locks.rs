@@ -7,6 +7,8 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use goahead_rules::duration;
+use goahead_rules::hostname::Fqdn;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -15,7 +17,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{List, Page, Params, Segment, change, fetch};
-use crate::api::auth::{self, Admin, Operator, Reader};
+use crate::api::auth::{self, Admin, Caller, Operator, Reader};
 use crate::api::error::{Problem, Refusal};
 use crate::api::{App, Shared, payload};
 use crate::db::LockOutcome;
@@ -41,7 +43,7 @@ pub fn open_router() -> OpenApiRouter<Shared> {
 /// The longest that one request waits; a client that wants more asks again and keeps its place.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 /// How often a waiting request looks without having been woken.
-const FLOOR: Duration = Duration::from_secs(5);
+pub const FLOOR: Duration = Duration::from_secs(5);
 
 /// How a slot of a lock is asked for.
 #[derive(Deserialize, Serialize, ToSchema)]
@@ -188,19 +190,41 @@ async fn call(app: &App, op: &str, lock: &str, input: &impl Serialize) -> Result
     answer(app, op, app.state.db.lock(item(op, lock, input, &[])?).await?)
 }
 
+/// How long a request waits; not at all unless it says so.
+pub fn patience(wait: Option<&str>) -> Result<Duration, Refusal> {
+    match wait.map(|text| (text, duration::parse(text))) {
+        None => Ok(Duration::ZERO),
+        Some((_, Ok(span))) if span.as_micros() >= 0 => {
+            Ok(Duration::from_micros(span.as_micros().unsigned_abs()).min(LONGEST_WAIT))
+        }
+        Some((text, _)) => {
+            Err(Refusal::bad_request(format!("wait={text:?} is not a time")).hint("Write it as 30s or 1m"))
+        }
+    }
+}
+
 /// Lets a caller in and reads what it sends: it speaks for `holder`.
-async fn receive<T: serde::de::DeserializeOwned>(
-    app: &App,
-    request: Request,
-    holder: impl Fn(&T) -> &str,
-) -> Result<T, Refusal> {
+async fn receive<T: DeserializeOwned>(app: &App, request: Request, holder: impl Fn(&T) -> &str) -> Result<T, Refusal> {
+    let (caller, input) = receive_from(app, request).await?;
+    let holder = holder(&input);
+    // Whatever runs on a host may ask as HOST:ANYTHING, so that two programs of a host are two holders.
+    let host = holder.split_once(':').map(|(host, _)| host).filter(|host| Fqdn::parse(host).is_ok());
+    let judge = |name: &str| auth::check_name(&caller, name, &app.state.options);
+    if host.is_none_or(|host| judge(host).is_err()) {
+        judge(holder)?;
+    }
+    Ok(input)
+}
+
+/// Lets a caller in and reads what it sends, no body as `{}`; whom it speaks for is yet to be checked.
+pub async fn receive_from<T: DeserializeOwned>(app: &App, request: Request) -> Result<(Caller, T), Refusal> {
     let (parts, body) = request.into_parts();
     let caller = auth::admit(app, &parts).await?;
     let body = payload::read(body).await?;
-    let input: T = serde_json::from_slice(&body)
+    let text: &[u8] = if body.is_empty() { b"{}" } else { &body };
+    let input = serde_json::from_slice(text)
         .map_err(|error| Refusal::bad_request(format!("The body is not what this call takes: {error}")))?;
-    auth::check_name(&caller, holder(&input), &app.state.options)?;
-    Ok(input)
+    Ok((caller, input))
 }
 
 /// Ask for a slot of a lock, or repeat that; the lock is made if it is not there
@@ -214,15 +238,7 @@ async fn acquire(
     request: Request,
 ) -> Result<Response, Refusal> {
     let ask: Acquire = receive(&app, request, |ask: &Acquire| &ask.holder).await?;
-    let wait = match &ask.wait {
-        Some(text) => match duration::parse(text) {
-            Ok(span) if span.as_micros() >= 0 => {
-                Duration::from_micros(span.as_micros().unsigned_abs()).min(LONGEST_WAIT)
-            }
-            _ => return Err(Refusal::bad_request(format!("wait={text:?} is not a time")).hint("Write it as 30s or 1m")),
-        },
-        None => Duration::ZERO,
-    };
+    let wait = patience(ask.wait.as_deref())?;
     let deadline = Instant::now() + wait;
     let waits = !wait.is_zero();
     let mut outcome = app.state.db.lock(item("acquire", &lock, &ask, &[("waits", waits)])?).await?;
@@ -355,6 +371,8 @@ struct Settings {
     slots: Option<i32>,
     /// How long a slot rests that was not given back properly, such as 15s.
     lock_delay: Option<String>,
+    /// What a failed operation means for the others: continue, or halt until an operator resumes the unit or the lock.
+    on_failure: Option<String>,
 }
 
 /// Make a lock or change it
@@ -365,9 +383,9 @@ async fn set(
     State(app): State<Shared>,
     Admin(caller): Admin,
     Segment(lock): Segment<String>,
-    super::Input(Settings { slots, lock_delay }): super::Input<Settings>,
+    super::Input(Settings { slots, lock_delay, on_failure }): super::Input<Settings>,
 ) -> Result<StatusCode, Refusal> {
-    let sql = "SELECT goahead.set_lock($1, $2, goahead.go_duration($3))";
-    change(&app, &caller, sql, &[&lock, &slots, &lock_delay]).await?;
+    let sql = "SELECT goahead.set_lock($1, $2, goahead.go_duration($3), on_failure => $4)";
+    change(&app, &caller, sql, &[&lock, &slots, &lock_delay, &on_failure]).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -8,6 +8,8 @@ mod events;
 mod hosts;
 mod lock_events;
 mod locks;
+mod operations;
+mod rendezvous;
 mod restarts;
 mod rollouts;
 
@@ -29,7 +31,12 @@ use crate::db;
 
 pub use events::STREAMS;
 pub use lock_events::Followed;
-pub use locks::open_router as locks;
+pub use rendezvous::open_router as rendezvous;
+
+/// What users of locks call, and units that work under them.
+pub fn locks() -> OpenApiRouter<Shared> {
+    locks::open_router().merge(operations::open_router())
+}
 
 /// All routes of the native API.
 pub fn router() -> OpenApiRouter<Shared> {
@@ -38,6 +45,8 @@ pub fn router() -> OpenApiRouter<Shared> {
         .merge(hosts::router())
         .merge(locks::router())
         .merge(lock_events::router())
+        .merge(operations::router())
+        .merge(rendezvous::router())
         .merge(restarts::router())
         .merge(rollouts::router())
         .merge(events::router())

@@ -10,6 +10,7 @@ use crate::api::error::Refusal;
 /// The page of a fleet.
 pub fn fleet(fleet: &Fleet, now: Timestamp) -> Markup {
     page(
+        "goahead",
         now,
         html! {
             (counts(&fleet.stats))
@@ -24,6 +25,7 @@ pub fn fleet(fleet: &Fleet, now: Timestamp) -> Markup {
 /// The page of a refusal.
 pub fn refusal(refusal: &Refusal, now: Timestamp) -> Markup {
     page(
+        "goahead",
         now,
         html! {
             h2.bad { (refusal.detail) }
@@ -32,7 +34,8 @@ pub fn refusal(refusal: &Refusal, now: Timestamp) -> Markup {
     )
 }
 
-fn page(now: Timestamp, content: Markup) -> Markup {
+/// A page that shows `content` under `title`, as of now.
+pub fn page(title: &str, now: Timestamp, content: Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -40,13 +43,13 @@ fn page(now: Timestamp, content: Markup) -> Markup {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 noscript { meta http-equiv="refresh" content="10"; }
-                title { "goahead" }
+                title { (title) }
                 style { (PreEscaped(STYLE)) }
             }
             body {
                 main {
                     header {
-                        h1 { "goahead" }
+                        h1 { (title) }
                         p { "as of " time { (format!("{now:.0}")) } }
                     }
                     (content)
@@ -184,7 +187,7 @@ fn unknown(hosts: &[Value]) -> Markup {
 }
 
 /// A field as text; nothing for null and for a field that is not there.
-fn text(object: &Value, key: &str) -> String {
+pub fn text(object: &Value, key: &str) -> String {
     match &object[key] {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
@@ -193,7 +196,7 @@ fn text(object: &Value, key: &str) -> String {
 }
 
 /// A moment to the second in UTC.
-fn moment(object: &Value, key: &str) -> Markup {
+pub fn moment(object: &Value, key: &str) -> Markup {
     let text = text(object, key);
     match text.parse::<Timestamp>() {
         Ok(at) => html! { time datetime=(text) { (at.strftime("%Y-%m-%d %H:%M:%S")) } },

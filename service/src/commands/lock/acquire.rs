@@ -70,7 +70,8 @@ pub async fn wait(calls: &Calls<'_>, patience: Option<Duration>, signals: &mut S
         }
     };
     progress.clear();
-    if matches!(acquired, Acquired::NotInTime | Acquired::Signalled(_))
+    if matches!(acquired, Acquired::NotInTime | Acquired::Signalled(_) | Acquired::Unreachable(_))
+        && asking.tries > 0
         && let Err(trouble) = give_up(calls).await
         && progress.position.get().is_some()
     {
@@ -106,6 +107,9 @@ impl Asking<'_> {
             Ok(Reply::Done { token: Some(token), confirm }) => return self.granted(token, confirm, sent).await,
             reply => reply,
         };
+        // Whatever answers at once although it was asked to wait is not to be asked without end.
+        let hasty = PAUSE.0.min(wait).saturating_sub(clock::now().saturating_sub(sent));
+        sleep(hasty).await;
         self.took(reply).await
     }
 

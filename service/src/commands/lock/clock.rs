@@ -37,14 +37,7 @@ impl Alarm {
     /// # Errors
     /// When the operating system refuses.
     pub fn set(&self, at: Option<Moment>) -> std::io::Result<()> {
-        let never = Timespec { tv_sec: 0, tv_nsec: 0 };
-        let at = at.map_or(never, |at| Timespec {
-            tv_sec: i64::try_from(at.as_secs()).unwrap_or(i64::MAX),
-            // Zero would switch it off.
-            tv_nsec: i64::from(at.subsec_nanos()).max(1),
-        });
-        timerfd_settime(&self.0, TimerfdTimerFlags::ABSTIME, &Itimerspec { it_interval: never, it_value: at })?;
-        Ok(())
+        set(self.0.get_ref(), at)
     }
 
     /// Waits until it rings.
@@ -58,6 +51,21 @@ impl Alarm {
             }
         }
     }
+}
+
+/// Sets a timer of this clock, as [`Alarm::set`].
+///
+/// # Errors
+/// When the operating system refuses.
+pub fn set(timer: &OwnedFd, at: Option<Moment>) -> std::io::Result<()> {
+    let never = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let at = at.map_or(never, |at| Timespec {
+        tv_sec: i64::try_from(at.as_secs()).unwrap_or(i64::MAX),
+        // Zero would switch it off.
+        tv_nsec: i64::from(at.subsec_nanos()).max(1),
+    });
+    timerfd_settime(timer, TimerfdTimerFlags::ABSTIME, &Itimerspec { it_interval: never, it_value: at })?;
+    Ok(())
 }
 
 #[cfg(test)]

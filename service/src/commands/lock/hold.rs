@@ -12,6 +12,7 @@ use tokio::time::sleep;
 use super::calls::{Calls, Reply, Trouble};
 use super::child::{Change, Child};
 use super::clock::{self, Alarm};
+use super::guard::Guard;
 use super::lease::{Due, Moment, Watch};
 use super::signals::Signals;
 use super::terminal::Terminal;
@@ -36,6 +37,7 @@ struct Keeper<'a> {
     token: i64,
     watch: Watch,
     child: Child,
+    guard: Guard,
     terminal: Option<Terminal>,
     alarm: Alarm,
     renewal: Option<Renewal<'a>>,
@@ -51,12 +53,13 @@ pub async fn keep(
     calls: &Calls<'_>,
     token: i64,
     watch: Watch,
-    child: Child,
+    (child, mut guard): (Child, Guard),
     terminal: Option<Terminal>,
     signals: &mut Signals,
 ) -> io::Result<Ended> {
+    guard.watch(child.group(), watch.guard_at());
     let alarm = Alarm::new()?;
-    let mut keeper = Keeper { calls, token, watch, child, terminal, alarm, renewal: None, stopping: false };
+    let mut keeper = Keeper { calls, token, watch, child, guard, terminal, alarm, renewal: None, stopping: false };
     if keeper.terminal.is_some() {
         // It may have been stopped for reading before it was given the terminal.
         keeper.pass(Signal::CONT);
@@ -142,6 +145,7 @@ impl Keeper<'_> {
             Ok(Reply::Done { .. }) => {
                 tracing::debug!("renewed the lock {}", self.calls.slot.lock);
                 self.watch.renewed(sent);
+                self.guard.watch(self.child.group(), self.watch.guard_at());
             }
             Ok(Reply::Conflict(_) | Reply::Gone(_)) => self.watch.told(),
             Ok(other) => self.failed(&format!("the service answers {other:?}, which is no answer to this")),
@@ -177,7 +181,7 @@ impl Keeper<'_> {
         self.child.signal(signal);
     }
 
-    fn end(self) -> io::Result<Ended> {
+    fn end(mut self) -> io::Result<Ended> {
         if let Some(terminal) = &self.terminal {
             terminal.take(self.child.group());
         }
@@ -185,6 +189,7 @@ impl Keeper<'_> {
             // What it has started may go on without it.
             self.child.signal(Signal::KILL);
         }
+        self.guard.forget();
         Ok(Ended { status: self.child.status()?, watch: self.watch })
     }
 }

@@ -42,6 +42,11 @@ impl Lease {
         self.end() - (self.ttl / 10).clamp(MARGIN.0, MARGIN.1)
     }
 
+    /// When the guard kills what its keeper should have killed: half way from there to the end.
+    pub fn guard_at(self) -> Moment {
+        self.end() - (self.end() - self.kill_at()) / 2
+    }
+
     /// When what runs is asked to end: `grace` earlier, or a third of the TTL if that is shorter.
     pub fn ask_at(self, grace: Duration) -> Moment {
         self.kill_at() - grace.min(self.ttl / 3)
@@ -141,6 +146,11 @@ impl Watch {
     pub fn told(&mut self) {
         self.trying = false;
         self.told = true;
+    }
+
+    /// When the guard is to kill the command, if it is to be killed at all.
+    pub fn guard_at(&self) -> Option<Moment> {
+        (self.on_lost == OnLost::Kill).then(|| self.lease.guard_at())
     }
 
     /// Whether the hold counts as lost, so that what runs now is not protected or was asked to end.

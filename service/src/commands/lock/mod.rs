@@ -18,6 +18,7 @@ mod acquire;
 mod calls;
 mod child;
 mod clock;
+mod guard;
 mod hold;
 mod lease;
 mod signals;
@@ -26,6 +27,7 @@ mod terminal;
 use acquire::Acquired;
 use calls::{Calls, Slot};
 use child::Child;
+use guard::Guard;
 use lease::Watch;
 use signals::Signals;
 use terminal::Terminal;
@@ -51,8 +53,8 @@ What happens:
   calls goahead.check_fence(lock, token) is safe even from a command that was stopped for an hour and goes on.
   The lock is renewed at a third of --ttl and released when the command ends. Signals are passed on to its whole
   group. If the lock is lost, or cannot be renewed in time, the group gets SIGTERM, and SIGKILL after --grace (never
-  more than a third of --ttl), so that it is dead before the ttl ends and anybody else can hold the lock. If this
-  program itself is killed, so is the command.
+  more than a third of --ttl), so that it is dead before the ttl ends and anybody else can hold the lock. A second
+  process sees to that even when this one is stopped or killed.
 
 Exit codes:
   that of the command, 128+N when signal N ended it, or with a line that begins with \"goahead: \" on standard error:
@@ -160,15 +162,17 @@ fn checked(what: &'static str, text: &str) -> Result<String, String> {
 /// needs. Everything else is told and ends in an exit code.
 pub fn run(args: &Args, logging: &logging::Options) -> CommandResult {
     logging::init(logging, if args.verbose { "info" } else { "warn" }).map_err(Failure::new)?;
+    // Before the runtime, while there is one thread.
+    let guard = Guard::start()?;
     let runtime = small_runtime()?;
     // The command is killed with the thread that started it, which is this one: it drives the runtime itself.
-    let outcome = runtime.block_on(session(args));
+    let outcome = runtime.block_on(session(args, guard));
     // A name lookup may still hang in its thread; nobody waits for it any more.
     runtime.shutdown_background();
     outcome
 }
 
-async fn session(args: &Args) -> CommandResult {
+async fn session(args: &Args, guard: Guard) -> CommandResult {
     let mut signals = Signals::listen()?;
     let client = args.service.client()?;
     let holder = args.holder.clone().unwrap_or_else(holder);
@@ -203,7 +207,7 @@ async fn session(args: &Args) -> CommandResult {
             return Ok(told(code, &format!("cannot run {:?}: {error}", args.command[0])));
         }
     };
-    let ended = hold::keep(&calls, token, watch, child, terminal, &mut signals).await?;
+    let ended = hold::keep(&calls, token, watch, (child, guard), terminal, &mut signals).await?;
     hold::release(&calls, token, &ended.watch).await;
     if ended.watch.is_lost() && args.on_lost != OnLost::Ignore {
         return Ok(told(LOST, &format!("{lock} was lost before the command was done")));

@@ -4,11 +4,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::builder::BoolishValueParser;
 use serde::Deserialize;
 use serde_yaml_ng::{Mapping, Value};
 
+pub use super::layer::Layer;
+
 use crate::api::CertRole;
+use crate::probe::{Allow, Template};
 use crate::{logging, yaml};
 
 /// Keys that only the original's config.yml has; one of them makes a file the original's.
@@ -22,94 +24,6 @@ const ORIGINAL_KEYS: [&str; 8] = [
     "save_state_dir",
     "log_base_dir",
 ];
-
-/// One source of settings: the flags and the environment together, or a file.
-#[derive(Debug, Clone, Default, clap::Args, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Layer {
-    /// The database, as a URL or a list of keyword=value; without it a private PostgreSQL is started
-    #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true, help_heading = "Database")]
-    pub database_url: Option<String>,
-    /// Where the private PostgreSQL lives, and the first admin token is written [default: /var/lib/goahead as root, else goahead in the user's data folder]
-    #[arg(long, value_name = "DIR", env = "GOAHEAD_DATA_DIR", help_heading = "Database")]
-    pub data_dir: Option<PathBuf>,
-    /// Where callers reach the service [default: 127.0.0.1:8443]
-    #[arg(long, value_name = "ADDRESS", env = "GOAHEAD_LISTEN", help_heading = "Listeners")]
-    pub listen: Option<String>,
-    /// Where /live, /ready and /metrics are [default: 127.0.0.1:8444]
-    #[arg(long, value_name = "ADDRESS", env = "GOAHEAD_ADMIN_LISTEN", help_heading = "Listeners")]
-    pub admin_listen: Option<String>,
-    /// Serve plain HTTP on addresses other than loopback
-    #[arg(long, env = "GOAHEAD_INSECURE", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new(), help_heading = "Listeners")]
-    #[serde(deserialize_with = "yaml::optional_boolean")]
-    pub insecure: Option<bool>,
-    /// Connections that may be open at once; more wait [default: 4096]
-    #[arg(long, value_name = "N", env = "GOAHEAD_MAX_CONNECTIONS", help_heading = "Listeners", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub max_connections: Option<u32>,
-    /// The server's certificate and its chain (PEM); SIGHUP reads it again
-    #[arg(long, value_name = "FILE", env = "GOAHEAD_TLS_CERT", help_heading = "TLS")]
-    pub tls_cert: Option<PathBuf>,
-    /// The private key (PEM)
-    #[arg(long, value_name = "FILE", env = "GOAHEAD_TLS_KEY", help_heading = "TLS")]
-    pub tls_key: Option<PathBuf>,
-    /// Authorities of client certificates (PEM): a client that shows a certificate must show one of theirs
-    #[arg(long, value_name = "FILE", env = "GOAHEAD_TLS_CLIENT_CA", help_heading = "TLS")]
-    pub tls_client_ca: Option<PathBuf>,
-    /// Every client must show a certificate
-    #[arg(long, env = "GOAHEAD_TLS_REQUIRE_CLIENT_CERT", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new(), help_heading = "TLS")]
-    #[serde(deserialize_with = "yaml::optional_boolean")]
-    pub tls_require_client_cert: Option<bool>,
-    /// The drop-in APIs too want a token or a client certificate
-    #[arg(long, env = "GOAHEAD_REQUIRE_AUTH", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new(), help_heading = "Who may do what")]
-    #[serde(deserialize_with = "yaml::optional_boolean")]
-    pub require_auth: Option<bool>,
-    /// A host speaks only for the names in its client certificate or token
-    #[arg(long, env = "GOAHEAD_BIND_NAMES", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new(), help_heading = "Who may do what")]
-    #[serde(deserialize_with = "yaml::optional_boolean")]
-    pub bind_names: Option<bool>,
-    /// Accept cluster settings that name commands over HTTP
-    #[arg(long, env = "GOAHEAD_ALLOW_COMMANDS_OVER_HTTP", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new(), help_heading = "Who may do what")]
-    #[serde(deserialize_with = "yaml::optional_boolean")]
-    pub allow_commands_over_http: Option<bool>,
-    /// A client certificate's role, as in ops.example.org=operator; may be repeated
-    #[arg(
-        long = "cert-role",
-        value_name = "NAME=ROLE",
-        env = "GOAHEAD_CERT_ROLES",
-        value_delimiter = ',',
-        help_heading = "Who may do what"
-    )]
-    pub cert_roles: Vec<String>,
-    /// A name under which callers reach the service, beside those of its certificate; may be repeated
-    #[arg(
-        long = "public-host",
-        value_name = "NAME",
-        env = "GOAHEAD_PUBLIC_HOSTS",
-        value_delimiter = ',',
-        help_heading = "Who may do what"
-    )]
-    pub public_hosts: Vec<String>,
-    /// Cluster files (*.yml) of this directory are imported at start and at SIGHUP
-    #[arg(long, value_name = "DIR", env = "GOAHEAD_INCLUDE_DIR", help_heading = "Clusters and jobs")]
-    pub include_dir: Option<PathBuf>,
-    /// Run the jobs of the database (actions, checks) here [default: true with a private PostgreSQL, else false]
-    #[arg(long, env = "GOAHEAD_RUN_JOBS", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new(), help_heading = "Clusters and jobs")]
-    #[serde(deserialize_with = "yaml::optional_boolean")]
-    pub run_jobs: Option<bool>,
-    /// The user that programs run as when the service runs as root; never root [default: nobody]
-    #[arg(long, value_name = "USER", env = "GOAHEAD_JOB_USER", help_heading = "Clusters and jobs")]
-    pub job_user: Option<String>,
-    /// How long a program may run [default: 20s]
-    #[arg(long, value_name = "TIME", env = "GOAHEAD_TIMEOUT", value_parser = yaml::time, help_heading = "Clusters and jobs")]
-    #[serde(deserialize_with = "yaml::optional_time")]
-    pub timeout: Option<Duration>,
-    /// As --log
-    #[arg(skip)]
-    pub log: Option<String>,
-    /// As --log-format
-    #[arg(skip)]
-    pub log_format: Option<String>,
-}
 
 /// The settings of the original that ours have no other place for.
 #[derive(Debug, Default, Deserialize)]
@@ -153,16 +67,32 @@ pub struct Config {
     pub target: Target,
     /// Where the first admin token is written
     pub token_dir: Option<PathBuf>,
-    /// Where callers reach the service
-    pub listen: SocketAddr,
+    /// Where callers reach the service; none: nowhere
+    pub listen: Option<SocketAddr>,
     /// Where probes and metrics are
-    pub admin_listen: SocketAddr,
+    pub admin_listen: Option<SocketAddr>,
+    /// Where callers wait for each other
+    pub rendezvous_listen: Option<SocketAddr>,
+    /// Nobody asked for this very address of the rendezvous, so that the service does without it where it is taken
+    pub rendezvous_listen_is_default: bool,
     /// TLS; none: plain HTTP
     pub tls: Option<TlsFiles>,
     /// Whether the admin listener speaks TLS
     pub admin_tls: bool,
+    /// Whether the rendezvous listener speaks TLS
+    pub rendezvous_tls: bool,
+    /// How long a request there waits that does not say
+    pub rendezvous_timeout: Duration,
+    /// Where the databases are that are probed there
+    pub postgres_template: Option<Template>,
+    /// What may be probed there
+    pub probe_allow: Allow,
+    /// Whether signals of an earlier run stay
+    pub keep_marks: bool,
     /// Connections open at once
     pub max_connections: usize,
+    /// The same at the rendezvous, where most of them wait
+    pub rendezvous_max_connections: usize,
     /// For the API
     pub require_auth: bool,
     /// For the API
@@ -271,36 +201,15 @@ impl Original {
 }
 
 impl Layer {
-    fn over(self, under: Self) -> Self {
-        let longer = |over: Vec<String>, under| if over.is_empty() { under } else { over };
-        Self {
-            database_url: self.database_url.filter(|url| !url.is_empty()).or(under.database_url),
-            data_dir: self.data_dir.or(under.data_dir),
-            listen: self.listen.or(under.listen),
-            admin_listen: self.admin_listen.or(under.admin_listen),
-            insecure: self.insecure.or(under.insecure),
-            max_connections: self.max_connections.or(under.max_connections),
-            tls_cert: self.tls_cert.or(under.tls_cert),
-            tls_key: self.tls_key.or(under.tls_key),
-            tls_client_ca: self.tls_client_ca.or(under.tls_client_ca),
-            tls_require_client_cert: self.tls_require_client_cert.or(under.tls_require_client_cert),
-            require_auth: self.require_auth.or(under.require_auth),
-            bind_names: self.bind_names.or(under.bind_names),
-            allow_commands_over_http: self.allow_commands_over_http.or(under.allow_commands_over_http),
-            cert_roles: longer(self.cert_roles, under.cert_roles),
-            public_hosts: longer(self.public_hosts, under.public_hosts),
-            include_dir: self.include_dir.or(under.include_dir),
-            run_jobs: self.run_jobs.or(under.run_jobs),
-            job_user: self.job_user.or(under.job_user),
-            timeout: self.timeout.or(under.timeout),
-            log: self.log.or(under.log),
-            log_format: self.log_format.or(under.log_format),
-        }
-    }
-
     fn resolve(self, original: bool, logging: &logging::Options, mut warnings: Vec<String>) -> Result<Config, String> {
         let listen = address("listen", self.listen.as_deref(), 8443)?;
         let admin_listen = address("admin-listen", self.admin_listen.as_deref(), 8444)?;
+        let rendezvous_listen = address("rendezvous-listen", self.rendezvous_listen.as_deref(), 8080)?;
+        if listen.or(admin_listen).or(rendezvous_listen).is_none() {
+            return Err(
+                "there is nothing to serve: --listen, --admin-listen and --rendezvous-listen are all off".into()
+            );
+        }
         let require = self.tls_require_client_cert == Some(true);
         let tls = match (self.tls_cert, self.tls_key) {
             (Some(certificate), Some(key)) => {
@@ -319,16 +228,31 @@ impl Layer {
         };
         let insecure = self.insecure == Some(true) || original;
         let exposed = |address: &SocketAddr| !address.ip().is_loopback();
-        if exposed(&listen) && tls.is_none() {
+        if let Some(listen) = listen.filter(|address| exposed(address) && tls.is_none()) {
             if !insecure {
                 return Err(plain("listen", listen));
             }
             warnings.push(format!("plain HTTP on {listen}: anyone on the way can read and change what hosts ask"));
         }
-        let admin_tls = exposed(&admin_listen) && tls.is_some() && !insecure;
-        if exposed(&admin_listen) && !admin_tls && !insecure {
-            return Err(plain("admin-listen", admin_listen));
+        // Probes and waiting containers speak plain HTTP where that is safe, or was agreed to.
+        let beside = |flag, address: Option<SocketAddr>| match address.filter(exposed) {
+            None => Ok(false),
+            Some(_) if insecure => Ok(false),
+            Some(_) if tls.is_some() => Ok(true),
+            Some(address) => Err(plain(flag, address)),
+        };
+        let admin_tls = beside("admin-listen", admin_listen)?;
+        let rendezvous_tls = beside("rendezvous-listen", rendezvous_listen)?;
+        if let Some(address) = rendezvous_listen.filter(|address| exposed(address) && !rendezvous_tls) {
+            warnings.push(format!(
+                "the rendezvous on {address} is plain HTTP: whoever reaches it may wait, signal, and probe what \
+                 --probe-allow allows"
+            ));
         }
+        let postgres_template = self.postgres_url.as_deref().map(Template::parse).transpose();
+        let postgres_template = postgres_template.map_err(|error| format!("--postgres-url: {error}"))?;
+        let probe_allow = self.probe_allow.as_deref().map(str::parse::<Allow>).transpose();
+        let probe_allow = probe_allow.map_err(|error| format!("--probe-allow: {error}"))?.unwrap_or_default();
         let (target, token_dir) = match self.database_url {
             Some(url) => (Target::Url(url), self.data_dir),
             None => {
@@ -355,9 +279,17 @@ impl Layer {
             token_dir,
             listen,
             admin_listen,
+            rendezvous_listen,
+            rendezvous_listen_is_default: self.rendezvous_listen.is_none(),
             tls,
             admin_tls,
+            rendezvous_tls,
+            rendezvous_timeout: self.rendezvous_timeout.unwrap_or(Duration::from_secs(30)),
+            postgres_template,
+            probe_allow,
+            keep_marks: self.keep_marks.unwrap_or(true),
             max_connections: usize::try_from(self.max_connections.unwrap_or(4096)).unwrap_or(usize::MAX),
+            rendezvous_max_connections: usize::try_from(self.max_connections.unwrap_or(16384)).unwrap_or(usize::MAX),
             require_auth: self.require_auth == Some(true),
             bind_names: self.bind_names == Some(true),
             allow_commands_over_http: self.allow_commands_over_http == Some(true),
@@ -378,17 +310,23 @@ fn plain(flag: &str, address: SocketAddr) -> String {
     )
 }
 
-/// `host:port`, `:port`, or a bare port on loopback.
-fn address(flag: &str, text: Option<&str>, default_port: u16) -> Result<SocketAddr, String> {
-    let Some(text) = text else {
-        return Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), default_port));
+/// `host:port`; `off` for none, a loopback address for nothing said.
+fn address(flag: &str, text: Option<&str>, default_port: u16) -> Result<Option<SocketAddr>, String> {
+    let text = match text {
+        None => return Ok(Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), default_port))),
+        Some("off") => return Ok(None),
+        Some(text) => text,
     };
-    let wrong = |why: String| format!("--{flag} {text}: {why}; write ADDRESS:PORT, as in 127.0.0.1:{default_port}");
+    let wrong = |why: String| {
+        format!(
+            "--{flag} {text}: {why}; write ADDRESS:PORT, as in 127.0.0.1:{default_port}, or off for no such listener"
+        )
+    };
     if let Ok(address) = text.parse() {
-        return Ok(address);
+        return Ok(Some(address));
     }
     let mut found = text.to_socket_addrs().map_err(|error| wrong(error.to_string()))?;
-    found.next().ok_or_else(|| wrong("the name has no address".into()))
+    found.next().map(Some).ok_or_else(|| wrong("the name has no address".into()))
 }
 
 #[cfg(test)]

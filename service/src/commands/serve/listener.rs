@@ -1,13 +1,15 @@
 //! A listener: accepts connections, speaks TLS on them, hands their requests to a router, and ends without cutting one off.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
 use hyper::body::Incoming;
+use hyper::server::conn::http1;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
@@ -43,8 +45,33 @@ pub struct Listener {
     pub tls: Option<Certificates>,
     /// Connections that may be open at once
     pub limit: usize,
+    /// What is spoken
+    pub protocol: Protocol,
     /// For the gauge of open connections
     pub metrics: Arc<Metrics>,
+}
+
+/// Which HTTP a listener speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1 and HTTP/2
+    Any,
+    /// HTTP/1.1 alone, with small buffers: for thousands of requests that wait
+    Small,
+}
+
+/// Bytes of a request's head, with [`Protocol::Small`]; the least that hyper allows.
+const SMALL: usize = 8 * 1024;
+
+/// What answers requests.
+pub trait Answers:
+    Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static
+{
+}
+
+impl<S> Answers for S where
+    S: Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static
+{
 }
 
 /// Binds `address`.
@@ -52,7 +79,14 @@ pub struct Listener {
 /// # Errors
 /// Why it cannot be bound, naming `flag`.
 pub async fn bind(flag: &str, address: SocketAddr) -> Result<TcpListener, String> {
-    TcpListener::bind(address).await.map_err(|error| {
+    let bound = match TcpListener::bind(address).await {
+        // A machine without IPv6 has all its addresses at the other wildcard.
+        Err(error) if address.ip() == Ipv6Addr::UNSPECIFIED && is_without_ipv6(&error) => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
+        }
+        bound => bound,
+    };
+    bound.map_err(|error| {
         let hint = match error.kind() {
             std::io::ErrorKind::AddrInUse => "; another program listens there: give another address or port",
             std::io::ErrorKind::PermissionDenied => "; ports below 1024 need a privilege",
@@ -62,9 +96,14 @@ pub async fn bind(flag: &str, address: SocketAddr) -> Result<TcpListener, String
     })
 }
 
+fn is_without_ipv6(error: &std::io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(Errno::from_io_error(error), Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL))
+}
+
 impl Listener {
     /// Serves until `stop` becomes true, then until the requests in flight are answered, ten seconds at most.
-    pub async fn run(self, router: Router, mut stop: watch::Receiver<bool>) {
+    pub async fn run(self, service: impl Answers, mut stop: watch::Receiver<bool>) {
         let graceful = GracefulShutdown::new();
         let permits = Arc::new(Semaphore::new(self.limit));
         loop {
@@ -74,10 +113,11 @@ impl Listener {
             };
             let Some((permit, stream, address)) = accepted else { continue };
             let tls = self.tls.as_ref().map(|current| TlsAcceptor::from(current.borrow().clone()));
-            let (router, watcher, metrics) = (router.clone(), graceful.watcher(), self.metrics.clone());
+            let (service, watcher, metrics) = (service.clone(), graceful.watcher(), self.metrics.clone());
+            let protocol = self.protocol;
             tokio::spawn(async move {
                 metrics.connections.inc();
-                serve(stream, address, tls, router, watcher).await;
+                serve(stream, address, tls, protocol, service, watcher).await;
                 metrics.connections.dec();
                 drop(permit);
             });
@@ -106,45 +146,70 @@ impl Listener {
     }
 }
 
-async fn serve(stream: TcpStream, address: SocketAddr, tls: Option<TlsAcceptor>, router: Router, watcher: Watcher) {
+async fn serve(
+    stream: TcpStream,
+    address: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    protocol: Protocol,
+    service: impl Answers,
+    watcher: Watcher,
+) {
     // Answers are one small packet; without this the kernel may hold them back.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, %address, "cannot set TCP_NODELAY");
     }
-    let Some(acceptor) = tls else {
-        let peer = Peer { address, tls: false, certificate: None };
-        return speak(stream, peer, router, watcher).await;
-    };
+    match tls {
+        None => speak(stream, Peer { address, tls: false, certificate: None }, protocol, service, watcher).await,
+        // Large, and what waits without TLS need not have room for it.
+        Some(acceptor) => Box::pin(secure(stream, address, acceptor, protocol, service, watcher)).await,
+    }
+}
+
+async fn secure(
+    stream: TcpStream,
+    address: SocketAddr,
+    acceptor: TlsAcceptor,
+    protocol: Protocol,
+    service: impl Answers,
+    watcher: Watcher,
+) {
     match timeout(HANDSHAKE, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => {
             let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
             let certificate = shown.and_then(|certificate| tls::peer_certificate(certificate));
-            speak(stream, Peer { address, tls: true, certificate }, router, watcher).await;
+            speak(stream, Peer { address, tls: true, certificate }, protocol, service, watcher).await;
         }
         Ok(Err(error)) => tracing::debug!(%error, %address, "a TLS handshake failed"),
         Err(_) => tracing::debug!(%address, "a TLS handshake took too long"),
     }
 }
 
-async fn speak<S>(stream: S, peer: Peer, router: Router, watcher: Watcher)
+async fn speak<S>(stream: S, peer: Peer, protocol: Protocol, service: impl Answers, watcher: Watcher)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (address, encrypted) = (peer.address, peer.tls);
     let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(peer.clone());
-        let mut router = router.clone();
-        async move {
-            // A router is always ready.
-            let response = router.call(request.map(Body::new)).await;
-            Ok::<_, Infallible>(response.unwrap_or_else(|never| match never {}))
-        }
+        // A service is always ready.
+        service.clone().call(request.map(Body::new))
     });
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD).pipeline_flush(true);
-    builder.http2().timer(TokioTimer::new()).keep_alive_interval(HEAD).max_concurrent_streams(256);
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = watcher.watch(connection).await {
-        tracing::debug!(%error, %address, encrypted, "a connection ended badly");
+    let stream = TokioIo::new(stream);
+    let ended = match protocol {
+        Protocol::Any => {
+            let mut builder = Builder::new(TokioExecutor::new());
+            builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD).pipeline_flush(true);
+            builder.http2().timer(TokioTimer::new()).keep_alive_interval(HEAD).max_concurrent_streams(256);
+            // Large too.
+            Box::pin(watcher.watch(builder.serve_connection(stream, service))).await.map_err(|error| error.to_string())
+        }
+        Protocol::Small => {
+            let mut builder = http1::Builder::new();
+            builder.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(SMALL);
+            watcher.watch(builder.serve_connection(stream, service)).await.map_err(|error| error.to_string())
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(error, %address, encrypted, "a connection ended badly");
     }
 }

@@ -3,9 +3,11 @@
 mod admin;
 mod config;
 mod jobs;
+mod layer;
 mod listener;
 mod prepare;
 mod signals;
+mod sockets;
 mod sweep;
 mod tls;
 
@@ -14,22 +16,29 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use self::config::{Config, Layer, Target};
-use self::listener::Listener;
 use self::prepare::Unfit;
 use self::signals::{Request, Signals};
+use self::sockets::Sockets;
 use super::{CommandResult, Failure, print};
 use crate::checks::{self, Checks};
 use crate::db::{Address, Connector, Database, Embedded};
 use crate::metrics::Metrics;
+use crate::probe::{EACH, Prober};
 use crate::program::User;
+use crate::rendezvous::{Probes, Rendezvous};
 use crate::{api, logging};
 
+/// Files and connections that the service wants to be allowed.
+const OPEN_FILES: u64 = 65_536;
 /// Between two attempts to reach a database that was away at the start.
 const RETRY: Duration = Duration::from_secs(1);
+/// How long the end of the service waits for the database to hear that nobody waits here any more.
+const SETTLE: Duration = Duration::from_millis(500);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -39,6 +48,8 @@ Examples:
       a database of yours, followed through a failover
   goahead serve --listen 0.0.0.0:8443 --tls-cert cert.pem --tls-key key.pem --tls-client-ca ca.pem
       reachable from the network
+  goahead serve --listen off --admin-listen off --rendezvous-listen 0.0.0.0:8080 --insecure
+      only the rendezvous, for containers that wait for each other
   goahead -config /etc/goahead/config.yml
       as the original goahead was started
 
@@ -64,6 +75,7 @@ pub fn run(args: &Args, logging: &logging::Options) -> CommandResult {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
+    allow_many_connections();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(serve(Arc::new(config)));
     // A program or a connection that did not end in its time does not keep the process.
@@ -71,13 +83,24 @@ pub fn run(args: &Args, logging: &logging::Options) -> CommandResult {
     result.map(|()| ExitCode::SUCCESS)
 }
 
+/// Raises the limit of open files towards what the operating system allows: the usual one, kept low for programs of the
+/// eighties, ends at a thousand callers.
+fn allow_many_connections() {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.map_or(OPEN_FILES, |most| most.min(OPEN_FILES));
+    if limit.current.is_some_and(|current| current < wanted)
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), ..limit })
+    {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
+}
+
 async fn serve(config: Arc<Config>) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
     let user = program_user(config.job_user.as_deref())?;
     let certificates = config.tls.as_ref().map(tls::load).transpose().map_err(Failure::new)?.map(watch::Sender::new);
     // Before the database, which takes longer: an address that is taken should be told at once.
-    let socket = listener::bind("listen", config.listen).await.map_err(Failure::new)?;
-    let admin_socket = listener::bind("admin-listen", config.admin_listen).await.map_err(Failure::new)?;
+    let sockets = Sockets::bind(&config).await.map_err(Failure::new)?;
 
     let metrics = Arc::new(Metrics::new());
     let (address, mut embedded) = match &config.target {
@@ -99,7 +122,7 @@ async fn serve(config: Arc<Config>) -> Result<(), Failure> {
             (embedded.address(), Some(embedded))
         }
     };
-    let served = serve_database(&config, user, address, metrics, certificates, (socket, admin_socket), signals).await;
+    let served = serve_database(&config, user, address, metrics, certificates, sockets, signals).await;
     if let Some(embedded) = embedded.take() {
         embedded.stop().await;
     }
@@ -127,15 +150,13 @@ async fn stop_asked(signals: &mut Signals) {
     while signals.next().await != Request::Stop {}
 }
 
-type Sockets = (tokio::net::TcpListener, tokio::net::TcpListener);
-
 async fn serve_database(
     config: &Arc<Config>,
     user: Option<User>,
     address: Address,
     metrics: Arc<Metrics>,
     certificates: Option<watch::Sender<Arc<rustls::ServerConfig>>>,
-    (socket, admin_socket): Sockets,
+    sockets: Sockets,
     mut signals: Signals,
 ) -> Result<(), Failure> {
     let shown = address.describe();
@@ -150,7 +171,7 @@ async fn serve_database(
         metrics: metrics.clone(),
         jobs: config.run_jobs.then(|| jobs::Options {
             timeout: config.timeout,
-            ..jobs::Options::new(runner_name(&socket), user.clone())
+            ..jobs::Options::new(sockets.runner_name(), user.clone())
         }),
         stop: stopping.clone(),
     };
@@ -164,22 +185,18 @@ async fn serve_database(
     }
 
     let checks = Checks::new(checks::Options { timeout: config.timeout, user, ..checks::Options::default() });
+    let prober = Prober::new(config.probe_allow.clone(), EACH);
+    let probes = Probes::new(prober, config.postgres_template.clone());
+    let rendezvous = Rendezvous::new(db.clone(), metrics.clone(), probes, stopping.clone());
     let state = api::State {
         db: db.clone(),
-        metrics: metrics.clone(),
+        metrics,
         checks,
-        options: api_options(config, &socket),
-        closing: stopping.clone(),
+        rendezvous: rendezvous.clone(),
+        options: api::Options::default(),
+        closing: stopping,
     };
-    let tls = certificates.as_ref().map(watch::Sender::subscribe);
-    announce("listening on", &socket, tls.is_some())?;
-    let listener = Listener { socket, tls: tls.clone(), limit: config.max_connections, metrics: metrics.clone() };
-    tasks.push(tokio::spawn(listener.run(api::router(state), stopping.clone())));
-    let admin_tls = tls.filter(|_| config.admin_tls);
-    announce("admin listening on", &admin_socket, admin_tls.is_some())?;
-    let admin = admin::router(admin::Admin { db: db.clone(), metrics: metrics.clone() });
-    let listener = Listener { socket: admin_socket, tls: admin_tls, limit: config.max_connections, metrics };
-    tasks.push(tokio::spawn(listener.run(admin, stopping)));
+    tasks.extend(sockets.open(config, &state, certificates.as_ref())?);
 
     let result = loop {
         tokio::select! {
@@ -198,6 +215,7 @@ async fn serve_database(
             tracing::error!(%error, "a task of the service ended badly");
         }
     }
+    rendezvous.settle(SETTLE).await;
     result
 }
 
@@ -209,6 +227,9 @@ async fn prepared(db: &Database, config: &Config) -> Result<(), Unfit> {
     }
     if let Some(directory) = &config.include_dir {
         prepare::import(db, directory).await?;
+    }
+    if !config.keep_marks {
+        db.call("SELECT goahead.forget_rendezvous()", &[]).await?;
     }
     Ok(())
 }
@@ -250,35 +271,6 @@ impl Background {
         };
         tokio::join!(sweep::run(self.db.clone(), self.metrics.clone(), self.stop.clone()), jobs);
     }
-}
-
-/// The name under which this process claims jobs: no other process has it now, and the next one here has it again.
-fn runner_name(socket: &tokio::net::TcpListener) -> String {
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    match socket.local_addr() {
-        Ok(address) => format!("{host} {address}"),
-        Err(_) => format!("{host} process {}", std::process::id()),
-    }
-}
-
-fn api_options(config: &Config, socket: &tokio::net::TcpListener) -> api::Options {
-    let mut host_names = config.public_hosts.clone();
-    host_names.extend(config.tls.iter().flat_map(tls::server_names));
-    api::Options {
-        require_auth: config.require_auth,
-        bind_names: config.bind_names,
-        allow_commands_over_http: config.allow_commands_over_http,
-        host_names,
-        cert_roles: config.cert_roles.clone(),
-        loopback_only: socket.local_addr().is_ok_and(|address| address.ip().is_loopback()),
-    }
-}
-
-/// Prints the address that a listener got, for people and for programs that asked for port 0.
-fn announce(what: &str, socket: &tokio::net::TcpListener, tls: bool) -> Result<(), Failure> {
-    let scheme = if tls { "https" } else { "http" };
-    say(&format!("{what} {scheme}://{}", socket.local_addr()?));
-    Ok(())
 }
 
 /// A line on standard output. The service goes on when nobody reads it any more.

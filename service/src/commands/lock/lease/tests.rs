@@ -56,6 +56,7 @@ fn for_every_ttl_the_steps_come_in_their_order() {
             assert!(lease.renew_at() < lease.ask_at(grace), "{ttl} {grace:?}");
             assert!(lease.ask_at(grace) <= lease.kill_at(), "{ttl} {grace:?}");
             assert!(lease.kill_at() + Duration::from_millis(100) <= lease.end(), "{ttl} {grace:?}");
+            assert!(lease.kill_at() < lease.guard_at() && lease.guard_at() < lease.end(), "{ttl} {grace:?}");
         }
     }
 }
