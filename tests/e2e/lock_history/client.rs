@@ -183,7 +183,8 @@ impl<'a> Client<'a> {
     /// Writes into the database in a transaction that asks for the fence first, and may take longer than the hold would
     /// last without it.
     fn write(&mut self, attempt: &Attempt, token: i64) {
-        let pause = if self.random.random_bool(0.2) { attempt.ttl } else { self.millis(0..50) };
+        let slow = self.random.random_bool(0.2);
+        let pause = if slow { attempt.ttl + self.millis(200..1_000) } else { self.millis(0..50) };
         let invoked = self.world.history.now();
         let written = || -> Result<bool, postgres::Error> {
             let mut psql = postgres::Client::connect(&self.world.database, NoTls)?;
