@@ -13,6 +13,8 @@ pub struct Metrics {
     pub http_duration: HistogramVec,
     /// Answers about restarts by kind, outcome and the condition that denied
     pub outcomes: IntCounterVec,
+    /// Answers about locks by operation and outcome, both words of the extension's
+    pub lock_outcomes: IntCounterVec,
     /// Reports about operations, by what came of them
     pub operations: IntCounterVec,
     /// Items that shared one call to the database, by kind
@@ -77,6 +79,11 @@ impl Metrics {
                 "goahead_restart_outcomes_total",
                 "Answers about restarts; condition is set for denials.",
                 &["kind", "outcome", "condition"],
+            ),
+            lock_outcomes: counter(
+                "goahead_lock_outcomes_total",
+                "Answers about locks; a wait that ends without a grant is queued.",
+                &["op", "outcome"],
             ),
             operations: counter(
                 "goahead_operation_reports_total",

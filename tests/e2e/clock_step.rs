@@ -1,10 +1,8 @@
 //! When the database's wall clock jumps by two minutes nobody is freed, and nobody is held, by it.
 
-use std::path::{Path, PathBuf};
-
+use goahead_tests::clock::Clock;
 use goahead_tests::fleet;
-use goahead_tests::postgres::{Database, Postgres};
-use goahead_tests::process::User;
+use goahead_tests::postgres::Database;
 use goahead_tests::service::Setup;
 use serde_json::json;
 
@@ -60,47 +58,4 @@ fn held(database: &Database<'_>) -> i64 {
 
 fn seconds(database: &Database<'_>) -> i64 {
     database.count("SELECT extract(epoch FROM clock_timestamp())::bigint")
-}
-
-/// A wall clock that can be set, for the processes of one server; the monotonic clocks stay true.
-struct Clock {
-    directory: tempfile::TempDir,
-    library: PathBuf,
-}
-
-impl Clock {
-    fn new() -> Self {
-        let places =
-            ["/usr/lib/x86_64-linux-gnu/faketime", "/usr/lib/aarch64-linux-gnu/faketime", "/usr/lib64/faketime"];
-        let library = places.iter().map(|place| Path::new(place).join("libfaketime.so.1")).find(|path| path.exists());
-        let library = library.expect("libfaketime is missing: apt-get install libfaketime");
-        let clock = Self { directory: goahead_tests::directory(User::postgres()), library };
-        clock.step("+0");
-        clock
-    }
-
-    fn file(&self) -> PathBuf {
-        self.directory.path().join("offset")
-    }
-
-    /// Sets the clock to so many seconds beside the true time.
-    fn step(&self, seconds: &str) {
-        // By rename, so that nobody reads half of it.
-        let new = self.directory.path().join("new");
-        std::fs::write(&new, format!("{seconds}\n")).expect("write");
-        std::fs::rename(new, self.file()).expect("rename");
-    }
-
-    fn server(&self) -> Postgres {
-        let file = self.file();
-        Postgres::with_environment(
-            &["fsync=off"],
-            &[
-                ("LD_PRELOAD", self.library.to_str().expect("UTF-8")),
-                ("FAKETIME_TIMESTAMP_FILE", file.to_str().expect("UTF-8")),
-                ("FAKETIME_NO_CACHE", "1"),
-                ("DONT_FAKE_MONOTONIC", "1"),
-            ],
-        )
-    }
 }

@@ -3,34 +3,11 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use goahead_tests::http::{Http, Reply};
-use goahead_tests::postgres::{Database, Postgres};
+use goahead_tests::locks::{acquire, post, queued, release, token};
+use goahead_tests::postgres::Postgres;
 use goahead_tests::service::Setup;
 use goahead_tests::{SOON, eventually};
-use serde_json::{Value, json};
-
-fn post(http: &Http, lock: &str, what: &str, body: &Value) -> Reply {
-    http.post(&format!("/v1/locks/{lock}/{what}"), body)
-}
-
-fn acquire(http: &Http, lock: &str, holder: &str, wait: &str) -> Reply {
-    post(http, lock, "acquire", &json!({ "holder": holder, "wait": wait }))
-}
-
-fn token(reply: &Reply) -> i64 {
-    assert_eq!(reply.status, 200, "{}", reply.body);
-    reply.json()["token"].as_i64().expect("a token")
-}
-
-fn release(http: &Http, lock: &str, holder: &str, token: i64) -> Reply {
-    post(http, lock, "release", &json!({ "holder": holder, "token": token }))
-}
-
-fn queued(database: &Database<'_>) -> Vec<String> {
-    let rows =
-        database.connect().query("SELECT holder FROM goahead.lock_queue WHERE state = 'queued' ORDER BY ticket", &[]);
-    rows.expect("the queue").iter().map(|row| row.get(0)).collect()
-}
+use serde_json::json;
 
 #[test]
 fn waiters_are_granted_one_at_a_time_in_the_order_of_their_tickets() {

@@ -1,5 +1,6 @@
 //! A small HTTP client that takes every status for an answer.
 
+use std::io::{BufRead, BufReader};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,6 +81,17 @@ impl Http {
             retry_after,
             body: response.body_mut().with_config().limit(64 << 20).read_to_string()?,
         })
+    }
+
+    /// The lines of an answer to GET that goes on, as they come, for at most a minute.
+    pub fn lines(&self, path: &str) -> impl Iterator<Item = String> + use<> {
+        let mut request = ureq::http::Request::builder().uri(format!("{}{path}", self.base));
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        let response = self.agent.run(request.body(()).expect("a valid request")).expect("an answer");
+        assert_eq!(response.status(), 200, "{path}");
+        BufReader::new(response.into_body().into_reader()).lines().map_while(Result::ok)
     }
 
     /// One request that must be answered.

@@ -4,9 +4,12 @@
 //! directory of the PostgreSQL programs whose installation carries the extension (default: what `pg_config` on the
 //! PATH says). `make test` sets both.
 
+pub mod clock;
 pub mod command;
 pub mod fleet;
+pub mod history;
 pub mod http;
+pub mod locks;
 pub mod postgres;
 pub mod process;
 pub mod service;

@@ -78,22 +78,37 @@ struct App {
     state: State,
     tokens: auth::Tokens,
     streams: Arc<Semaphore>,
+    followed: native::Followed,
 }
 
 type Shared = Arc<App>;
 
 impl App {
+    /// At most so many `streams` are open at once.
+    fn new(state: State, streams: usize) -> Self {
+        Self {
+            state,
+            tokens: auth::Tokens::default(),
+            streams: Arc::new(Semaphore::new(streams)),
+            followed: native::Followed::default(),
+        }
+    }
+
     /// Counts an answer about restarts.
     fn count(&self, kind: &str, outcome: &Outcome) {
         let condition = outcome.condition.as_deref().unwrap_or_default();
         self.state.metrics.outcomes.with_label_values(&[kind, outcome.kind.as_str(), condition]).inc();
     }
+
+    /// Counts an answer about locks.
+    fn count_lock(&self, op: &str, outcome: &str) {
+        self.state.metrics.lock_outcomes.with_label_values(&[op, outcome]).inc();
+    }
 }
 
 /// The routes of `--listen`.
 pub fn router(state: State) -> axum::Router {
-    let app =
-        Arc::new(App { state, tokens: auth::Tokens::default(), streams: Arc::new(Semaphore::new(native::STREAMS)) });
+    let app = Arc::new(App::new(state, native::STREAMS));
     let (routes, document) = openapi::document()
         .merge(goahead::router())
         .merge(fleetlock::router())

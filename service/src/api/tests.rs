@@ -213,6 +213,7 @@ async fn the_document_names_every_route() {
         "/v1/restarts/{fqdn}/complete",
         "/v1/restarts/{fqdn}/fail",
         "/v1/restarts/{fqdn}/cancel",
+        "/v1/locks/{lock}/events",
         "/v1/events",
     ] {
         assert!(document["paths"][path].is_object(), "{path} is not documented");

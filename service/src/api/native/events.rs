@@ -18,9 +18,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{List, Page, Params, fetch};
-use crate::api::Shared;
 use crate::api::auth::Reader;
 use crate::api::error::Refusal;
+use crate::api::{App, Shared};
 
 /// The pause between two looks for new events.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -57,15 +57,23 @@ async fn list(
         let events: Value = fetch(&app, "SELECT goahead.list_events($1, $2)", &[&after, &limit]).await?;
         return Ok(Json(events).into_response());
     }
-    let permit =
-        app.streams.clone().try_acquire_owned().map_err(|_| {
-            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, format!("{STREAMS} streams are open already"))
-        })?;
+    let permit = permit(&app)?;
     let seen = headers.get("last-event-id").and_then(|id| id.to_str().ok()).filter(|id| is_cursor(id));
     let stream = follow(app, seen.map(str::to_owned).or(after), permit);
     let mut response = Sse::new(stream).keep_alive(KeepAlive::default()).into_response();
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
+}
+
+/// The right to keep a stream open.
+///
+/// # Errors
+/// 503 when too many are.
+pub fn permit(app: &App) -> Result<OwnedSemaphorePermit, Refusal> {
+    app.streams
+        .clone()
+        .try_acquire_owned()
+        .map_err(|_| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, format!("{STREAMS} streams are open already")))
 }
 
 /// Whether a text is a transaction id and an event id, the form of cursors of events.

@@ -154,7 +154,8 @@ fn status_of(outcome: &str) -> StatusCode {
     }
 }
 
-fn answer(outcome: LockOutcome) -> Result<Response, Refusal> {
+fn answer(app: &App, op: &str, outcome: LockOutcome) -> Result<Response, Refusal> {
+    app.count_lock(op, &outcome.outcome);
     if outcome.outcome == "invalid" {
         let refusal = Refusal::bad_request(outcome.message.unwrap_or_default());
         return Err(Refusal { hint: outcome.hint, ..refusal });
@@ -182,6 +183,11 @@ fn item(op: &str, lock: &str, input: &impl Serialize, more: &[(&str, bool)]) -> 
         item[*name] = (*value).into();
     }
     Ok(item.to_string())
+}
+
+/// A call that is answered at once.
+async fn call(app: &App, op: &str, lock: &str, input: &impl Serialize) -> Result<Response, Refusal> {
+    answer(app, op, app.state.db.lock(item(op, lock, input, &[])?).await?)
 }
 
 /// How long a request waits; not at all unless it says so.
@@ -236,7 +242,7 @@ async fn acquire(
     let deadline = Instant::now() + wait;
     let waits = !wait.is_zero();
     let mut outcome = app.state.db.lock(item("acquire", &lock, &ask, &[("waits", waits)])?).await?;
-    let Some(ticket) = outcome.ticket.filter(|_| waits) else { return answer(outcome) };
+    let Some(ticket) = outcome.ticket.filter(|_| waits) else { return answer(&app, "acquire", outcome) };
     let turn = app.state.db.subscribe(format!("goahead_lock:{}:{ticket}", outcome.lock_id));
     while outcome.ticket.is_some() {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -247,7 +253,7 @@ async fn acquire(
             break;
         }
     }
-    answer(outcome)
+    answer(&app, "acquire", outcome)
 }
 
 /// Keep a hold, and confirm one that ended a wait
@@ -261,7 +267,7 @@ async fn renew(
     request: Request,
 ) -> Result<Response, Refusal> {
     let input: Renew = receive(&app, request, |input: &Renew| &input.holder).await?;
-    answer(app.state.db.lock(item("renew", &lock, &input, &[])?).await?)
+    call(&app, "renew", &lock, &input).await
 }
 
 /// Give a slot back
@@ -276,7 +282,7 @@ async fn release(
     request: Request,
 ) -> Result<Response, Refusal> {
     let input: Hold = receive(&app, request, |input: &Hold| &input.holder).await?;
-    answer(app.state.db.lock(item("release", &lock, &input, &[])?).await?)
+    call(&app, "release", &lock, &input).await
 }
 
 /// Leave the queue
@@ -290,7 +296,7 @@ async fn withdraw(
     request: Request,
 ) -> Result<Response, Refusal> {
     let input: Place = receive(&app, request, |input: &Place| &input.holder).await?;
-    answer(app.state.db.lock(item("withdraw", &lock, &input, &[])?).await?)
+    call(&app, "withdraw", &lock, &input).await
 }
 
 /// Take a lock away from its holder
@@ -306,9 +312,11 @@ async fn take_away(
 ) -> Result<StatusCode, Refusal> {
     let sql = "SELECT pg_catalog.to_jsonb(goahead.break_lock($1, $2, $3))";
     let outcome = change(&app, &caller, sql, &[&lock, &holder, &reason]).await?;
-    match outcome.as_deref().map(RawValue::get) {
-        Some(r#""broken""#) => Ok(StatusCode::NO_CONTENT),
-        Some(r#""guarded""#) => Err(Refusal::new(StatusCode::CONFLICT, "A transaction relies on this hold")
+    let outcome = outcome.as_deref().map_or("", RawValue::get).trim_matches('"');
+    app.count_lock("break", outcome);
+    match outcome {
+        "broken" => Ok(StatusCode::NO_CONTENT),
+        "guarded" => Err(Refusal::new(StatusCode::CONFLICT, "A transaction relies on this hold")
             .hint("Wait for its end; pg_stat_activity shows transactions that are open")),
         _ => Err(Refusal::not_found(format!("{holder:?} does not hold {lock:?}"))),
     }
@@ -327,10 +335,18 @@ async fn list(State(app): State<Shared>, _: Reader, Params(page): Params<Page>) 
     operation_id = "get_lock", tag = "locks", params(("lock" = String, Path)), responses(
     (status = 200, body = Map<String, Value>), (status = 404, body = Problem)))]
 async fn get(State(app): State<Shared>, _: Reader, Segment(lock): Segment<String>) -> Result<Json<Value>, Refusal> {
-    match fetch(&app, "SELECT goahead.get_lock($1)", &[&lock]).await? {
+    find(&app, &lock).await.map(Json)
+}
+
+/// What readers may see of a lock.
+///
+/// # Errors
+/// 404 when there is none.
+pub async fn find(app: &App, lock: &str) -> Result<Value, Refusal> {
+    match fetch(app, "SELECT goahead.get_lock($1)", &[&lock]).await? {
         Value::Null => Err(Refusal::not_found(format!("There is no lock {lock:?}"))
             .hint("The first acquire makes it, or PUT its settings")),
-        lock => Ok(Json(lock)),
+        lock => Ok(lock),
     }
 }
 

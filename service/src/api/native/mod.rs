@@ -6,6 +6,7 @@
 mod clusters;
 mod events;
 mod hosts;
+mod lock_events;
 mod locks;
 mod operations;
 mod rendezvous;
@@ -29,6 +30,7 @@ use super::{App, Shared, payload};
 use crate::db;
 
 pub use events::STREAMS;
+pub use lock_events::Followed;
 pub use rendezvous::open_router as rendezvous;
 
 /// What users of locks call, and units that work under them.
@@ -42,6 +44,7 @@ pub fn router() -> OpenApiRouter<Shared> {
         .merge(clusters::router())
         .merge(hosts::router())
         .merge(locks::router())
+        .merge(lock_events::router())
         .merge(operations::router())
         .merge(rendezvous::router())
         .merge(restarts::router())

@@ -18,7 +18,6 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tower::Service;
 use tower_http::catch_panic::CatchPanic;
@@ -45,7 +44,7 @@ pub fn service(
     state: State,
     usual: Duration,
 ) -> impl Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static {
-    let app = App { state, tokens: auth::Tokens::default(), streams: Arc::new(Semaphore::new(0)) };
+    let app = App::new(state, 0);
     let room = Arc::new(Room { app, usual });
     let answer = tower::service_fn(move |request| {
         let room = Arc::clone(&room);
