@@ -26,6 +26,7 @@ cat <<EOF
 
 goahead is running. Ctrl-C stops it.
   status page   http://127.0.0.1:8443/
+  rendezvous    http://127.0.0.1:8080/
   metrics       http://127.0.0.1:8444/metrics
   ask           curl -d '{"fqdn":"web-1.example.org","uptime":"36h"}' http://127.0.0.1:8443/v1/request/restart/os
 
