@@ -164,7 +164,7 @@ fn judge(world: &World, healed: u64, seed: u64) {
         }
         panic!("seed {seed}: promises are broken; the history is in {}", path.display());
     }
-    assert!(granted >= 50 && unknown >= 5 && pairs >= 20, "too little happened to judge by: seed {seed}");
+    assert!(granted >= 30 && unknown >= 3 && pairs >= 10, "too little happened to judge by: seed {seed}");
     for op in [Op::Break, Op::Withdraw, Op::Write, Op::Renew, Op::Release] {
         assert!(count(&|record| record.op == op && record.answer == Answer::Done) > 0, "no {op:?}: seed {seed}");
     }
