@@ -1,6 +1,7 @@
 //! How fast those who wait are woken, be it one or a thousand; and ten thousand who wait at one service: all are woken,
 //! and what they cost.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use goahead_tests::postgres::Postgres;
@@ -15,15 +16,17 @@ use super::put;
 
 const CROWD: usize = 10_000;
 
-/// Raises the limit of open files of this process; false where the operating system has too low a limit.
-fn allow_a_crowd() -> bool {
+/// One crowd at a time: the tests share this process and its limit of open files, which this raises.
+fn allow_a_crowd() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let limit = getrlimit(Resource::Nofile);
-    let wanted = CROWD as u64 + 1_000;
+    let wanted = CROWD as u64 + 2_000;
     if limit.current.is_some_and(|current| current < wanted) {
-        let wanted = Rlimit { current: Some(wanted), ..limit };
-        return setrlimit(Resource::Nofile, wanted).is_ok();
+        let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), ..limit });
+        assert!(raised.is_ok(), "the limit of open files cannot be raised to {wanted}: see ulimit -Hn");
     }
-    true
+    turn
 }
 
 /// Bytes of memory that the service has.
@@ -57,7 +60,7 @@ fn listeners(database: &goahead_tests::postgres::Database<'_>) -> i64 {
 
 #[test]
 fn ten_thousand_waiters_on_one_key_are_woken_by_one_put() {
-    assert!(allow_a_crowd(), "the limit of open files cannot be raised: ulimit -Hn");
+    let _turn = allow_a_crowd();
     let server = Postgres::start();
     let database = server.database("fleet");
     let service = Setup::over(&database).start();
@@ -76,7 +79,7 @@ fn ten_thousand_waiters_on_one_key_are_woken_by_one_put() {
 
 #[test]
 fn ten_thousand_keys_are_waited_for_without_a_burst() {
-    assert!(allow_a_crowd(), "the limit of open files cannot be raised: ulimit -Hn");
+    let _turn = allow_a_crowd();
     let server = Postgres::start();
     let database = server.database("fleet");
     let service = Setup::over(&database).start();
@@ -133,7 +136,7 @@ async fn wake(address: &str, key: &str, count: usize, known: impl Fn() -> bool) 
 
 #[test]
 fn waiters_are_woken_within_milliseconds() {
-    assert!(allow_a_crowd(), "the limit of open files cannot be raised: ulimit -Hn");
+    let _turn = allow_a_crowd();
     let server = Postgres::start();
     let database = server.database("fleet");
     let service = Setup::over(&database).start();

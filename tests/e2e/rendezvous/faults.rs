@@ -37,6 +37,8 @@ fn a_put_and_a_reset_right_after_it_still_wake_who_waited() {
     for round in 0..20 {
         let path = format!("/pulse/{round}");
         let waiters: Vec<_> = services.iter().map(|service| waiter(service, &path)).collect();
+        let known = format!("SELECT sum(waiting)::bigint FROM goahead._wait WHERE key = 'pulse/{round}'");
+        eventually("both services wait", SOON, || (database.count(&known) == 2).then_some(()));
         assert_eq!(put(&services[0].rendezvous, &path, "").status, 200);
         assert_eq!(services[0].rendezvous.send("DELETE", &path, None).status, 200);
         for waiter in waiters {
