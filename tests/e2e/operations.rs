@@ -70,6 +70,14 @@ impl Drop for Operate {
         if std::thread::panicking() {
             eprintln!("--- output of goahead lock operate\n{}", self.output.text());
         }
+        // Twice, so that it ends what it runs.
+        for _ in 0..200 {
+            if self.child.try_wait().is_ok_and(|status| status.is_some()) {
+                return;
+            }
+            process::signal(&self.child, Signal::TERM);
+            std::thread::sleep(Duration::from_millis(50));
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -86,18 +86,18 @@ impl Calls<'_> {
         field(&answer, "id", Value::as_i64)
     }
 
-    /// Asks what is next; waits for it unless `once` and there is nothing to wait for. A grant that has to be confirmed
-    /// is.
+    /// Asks what is next and waits for it. `first`: an answer that says more than that there is nothing comes at once,
+    /// and with `once` that one too. A grant that has to be confirmed is.
     ///
     /// # Errors
     /// When there is no answer.
-    pub async fn next(&self, wait: Duration, ttl: Duration, once: bool) -> Result<Next, Trouble> {
+    pub async fn next(&self, wait: Duration, ttl: Duration, first: bool, once: bool) -> Result<Next, Trouble> {
         let mut body =
             json!({ "ttl": go(ttl).to_string(), "request_ttl": go(PLACE).to_string(), "claim_within": "0s" });
         let path = format!("v1/units/{}/next", segment(self.unit));
-        if once {
+        if first {
             let next = self.look(&path, &body, ANSWER).await?;
-            if !matches!(next, Next::Queued(..)) {
+            if once || next != Next::Nothing {
                 return Ok(next);
             }
         }

@@ -257,7 +257,7 @@ async fn operate(args: &Args, calls: &Calls<'_>, stash: Option<&Stash>) -> Comma
                     Ok(_) => {}
                 }
             }
-            Ok::<_, Failure>(calls.next(POLL, args.ttl, args.once).await)
+            Ok::<_, Failure>(calls.next(POLL, args.ttl, told.is_empty(), args.once).await)
         };
         let Some(next) = signals.unless(look).await else { break };
         let operation = match next? {
