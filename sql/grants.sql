@@ -53,7 +53,7 @@ GRANT SELECT ON goahead.clusters, goahead.hosts, goahead.unknown_hosts, goahead.
                 goahead.rollouts, goahead.jobs, goahead.events, goahead.locks, goahead.lock_queue, goahead.lock_waits,
                 goahead.operations, goahead.units, goahead.rendezvous, goahead.barriers TO goahead_reader;
 GRANT EXECUTE ON FUNCTION goahead.version(), goahead.go_duration(text) TO goahead_reader, goahead_client, goahead_service;
-GRANT EXECUTE ON FUNCTION goahead._passed(bigint, bigint, bigint) TO goahead_reader;
+GRANT EXECUTE ON FUNCTION goahead._passed(bigint, bigint, bigint), goahead._is_heard(bigint, bigint) TO goahead_reader;
 GRANT EXECUTE ON FUNCTION
     goahead.explain_restart(text, text), goahead.list_clusters(int, text), goahead.get_cluster(text), goahead.list_hosts(text, int, text),
     goahead.get_host(text), goahead.list_restarts(int, bigint), goahead.list_rollouts(int, bigint), goahead.list_events(text, int),
@@ -135,6 +135,7 @@ COMMENT ON FUNCTION goahead._leave(text, boolean) IS 'This session does not wait
 COMMENT ON FUNCTION goahead.arrive(text, int, text, bigint) IS 'Arrives at a barrier: ok when all parties of its generation are there. Repeat it with the generation that it returned; what is not repeated for a minute does not count';
 COMMENT ON FUNCTION goahead.depart(text, text) IS 'Leaves a barrier that is not released yet; whether the member was there';
 COMMENT ON FUNCTION goahead.forget_rendezvous() IS 'Drops all keys, waiters and barriers; returns how many';
+COMMENT ON FUNCTION goahead._is_heard(bigint, bigint) IS 'Whether a waiter or a member that was heard of at this point of the monotonic clock still counts, for the views';
 COMMENT ON FUNCTION goahead._passed(bigint, bigint, bigint) IS 'Whether a span in microseconds has passed since a point of the monotonic clock, for the views';
 COMMENT ON FUNCTION goahead.set_cluster(text, jsonb) IS 'Creates a cluster or replaces its settings; every key is judged';
 COMMENT ON FUNCTION goahead.drop_cluster(text) IS 'Removes a cluster without restarts in force, and its hosts; its history stays';

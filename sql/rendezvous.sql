@@ -56,7 +56,7 @@ CREATE VIEW goahead.rendezvous AS
 WITH waits AS (
     SELECT w.key, coalesce(sum(w.waiting) FILTER (WHERE w.live), 0)::int AS waiting, min(w.since) FILTER (WHERE w.live) AS since,
            max(w.timed_out_at) AS timed_out_at, (pg_catalog.array_agg(p.peer ORDER BY w.service) FILTER (WHERE w.live AND p.peer IS NOT NULL))[1:16] AS who
-      FROM (SELECT x.*, x.waiting > 0 AND NOT x.woken AND NOT goahead._passed(x.heard_epoch, x.heard_us, 60000000) AS live FROM goahead._wait x) w
+      FROM (SELECT x.*, x.waiting > 0 AND NOT x.woken AND goahead._is_heard(x.heard_epoch, x.heard_us) AS live FROM goahead._wait x) w
       LEFT JOIN LATERAL (SELECT u AS peer FROM pg_catalog.unnest(w.who) AS u) p ON true
      GROUP BY w.key
 )
@@ -71,7 +71,7 @@ COMMENT ON VIEW goahead.rendezvous IS 'Keys: signalled, waiting (somebody waits 
 CREATE VIEW goahead.barriers AS
 SELECT b.key, b.parties, b.generation, count(a.member)::int AS arrived, pg_catalog.array_agg(a.member ORDER BY a.member) FILTER (WHERE a.member IS NOT NULL) AS members
   FROM goahead._barrier b
-  LEFT JOIN goahead._arrival a ON a.key = b.key AND a.generation = b.generation AND NOT goahead._passed(a.heard_epoch, a.heard_us, 60000000)
+  LEFT JOIN goahead._arrival a ON a.key = b.key AND a.generation = b.generation AND goahead._is_heard(a.heard_epoch, a.heard_us)
  GROUP BY b.key, b.parties, b.generation;
 COMMENT ON VIEW goahead.barriers IS 'Barriers: the generation that is gathering, and who has arrived';
 

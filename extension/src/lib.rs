@@ -29,7 +29,11 @@ extension_sql_file!("../../sql/restarts.sql", name = "restarts", requires = ["fo
 extension_sql_file!("../../sql/locks.sql", name = "locks", requires = ["restarts"]);
 extension_sql_file!("../../sql/views.sql", name = "views", requires = ["locks", library::go_duration]);
 extension_sql_file!("../../sql/lists.sql", name = "lists", requires = ["views"]);
-extension_sql_file!("../../sql/rendezvous.sql", name = "rendezvous", requires = ["lists", library::_passed]);
+extension_sql_file!(
+    "../../sql/rendezvous.sql",
+    name = "rendezvous",
+    requires = ["lists", library::_passed, library::_is_heard]
+);
 extension_sql_file!("../../sql/operations.sql", name = "operations", requires = ["lists"]);
 extension_sql_file!("../../sql/grants.sql", name = "grants", finalize);
 

@@ -3,6 +3,7 @@
 use crate::{clock, store};
 use goahead_rules::duration::{self, GoDuration};
 use goahead_rules::lease::Instant;
+use goahead_rules::rendezvous;
 use pgrx::datum::Interval;
 use pgrx::prelude::*;
 
@@ -29,4 +30,10 @@ fn go_duration(text: &str) -> Interval {
 #[search_path(pg_catalog, pg_temp)]
 fn _passed(epoch: i64, us: i64, span_us: i64) -> bool {
     store::read(clock::glimpsed).passed(Instant { epoch, us }, GoDuration::from_micros(span_us))
+}
+
+#[pg_extern(stable, parallel_safe, strict, schema = "goahead")]
+#[search_path(pg_catalog, pg_temp)]
+fn _is_heard(epoch: i64, us: i64) -> bool {
+    !store::read(clock::glimpsed).passed(Instant { epoch, us }, rendezvous::PLACE)
 }

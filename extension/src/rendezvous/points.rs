@@ -203,9 +203,9 @@ impl Points {
             store,
             &signals(Fate::Written).filter_map(|(key, p)| Some((key, p.signal.as_ref()?))).collect::<Vec<_>>(),
         );
-        delete(store, DELETE_SIGNALS, signals(Fate::Deleted).map(|(key, _)| (key, None)).collect());
+        delete_signals(store, signals(Fate::Deleted).map(|(key, _)| key.clone()).collect());
         write_waits(store, &waits(Fate::Written).collect::<Vec<_>>());
-        delete(store, DELETE_WAITS, waits(Fate::Deleted).map(|(key, service, _)| (key, Some(service))).collect());
+        delete_waits(store, &waits(Fate::Deleted).collect::<Vec<_>>());
         for (key, _) in self.points.iter().filter(|(_, point)| point.wakes) {
             wake(store, key);
         }
@@ -222,9 +222,6 @@ const SIGNALS: &str = "SELECT s.key, s.payload::text, s.ttl_us, s.since_epoch, s
 const WAITS: &str = "SELECT w.key, w.service, w.waiting, w.who, (extract(epoch FROM w.since) * 1000000)::bigint, w.heard_epoch, w.heard_us,
         (extract(epoch FROM w.timed_out_at) * 1000000)::bigint, w.woken, w.payload::text
    FROM goahead._wait w WHERE w.key = ANY ($1)";
-const DELETE_SIGNALS: &str = "DELETE FROM goahead._signal s WHERE s.key = ANY ($1)";
-const DELETE_WAITS: &str = "DELETE FROM goahead._wait w
-  USING ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS n (key, service) WHERE w.key = n.key AND w.service = n.service";
 
 fn json(row: &Row<'_>, column: usize) -> Option<Value> {
     row.opt::<String>(column).and_then(|text| serde_json::from_str(&text).ok())
@@ -302,16 +299,22 @@ fn write_waits(store: &mut Store<'_, '_>, waits: &[(&String, &String, &Wait)]) {
     );
 }
 
-fn delete(store: &mut Store<'_, '_>, sql: &'static str, rows: Vec<(&String, Option<&String>)>) {
-    if rows.is_empty() {
+fn delete_signals(store: &mut Store<'_, '_>, keys: Vec<String>) {
+    if !keys.is_empty() {
+        store.run("DELETE FROM goahead._signal s WHERE s.key = ANY ($1)", &[keys.into()]);
+    }
+}
+
+fn delete_waits(store: &mut Store<'_, '_>, waits: &[(&String, &String, &Wait)]) {
+    if waits.is_empty() {
         return;
     }
-    store.begin();
-    let keys: Vec<String> = rows.iter().map(|(key, _)| (*key).clone()).collect();
-    let services: Vec<String> = rows.iter().filter_map(|(_, service)| service.cloned()).collect();
-    if services.is_empty() {
-        store.run(sql, &[keys.into()]);
-    } else {
-        store.run(sql, &[keys.into(), services.into()]);
-    }
+    store.run(
+        "DELETE FROM goahead._wait w
+          USING ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS n (key, service) WHERE w.key = n.key AND w.service = n.service",
+        &[
+            waits.iter().map(|(key, ..)| (*key).clone()).collect::<Vec<_>>().into(),
+            waits.iter().map(|(_, service, _)| (*service).clone()).collect::<Vec<_>>().into(),
+        ],
+    );
 }
