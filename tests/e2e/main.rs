@@ -11,6 +11,7 @@ mod disk_full;
 mod dump_restore;
 mod embedded;
 mod fleetlock;
+mod gate;
 mod hostile;
 mod lock_clock;
 mod lock_command;

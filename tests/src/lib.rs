@@ -4,6 +4,7 @@
 //! directory of the PostgreSQL programs whose installation carries the extension (default: what `pg_config` on the
 //! PATH says). `make test` sets both.
 
+pub mod bed;
 pub mod clock;
 pub mod command;
 pub mod fleet;
