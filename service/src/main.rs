@@ -1,6 +1,6 @@
 //! One binary that carries HTTP to the `goahead` functions of a PostgreSQL database, and runs what a database must not run.
 //!
-//! The floors, from the top: `main` > `commands` > `api` > `rendezvous`, `checks` > `probe` > `db`,
+//! The floors, from the top: `main` > `commands` > `api` > `gate`, `rendezvous`, `checks` > `probe` > `db`,
 //! `http_client`, `program`. Nothing imports upward.
 
 mod api;
@@ -9,6 +9,7 @@ mod cli;
 mod cluster_files;
 mod commands;
 mod db;
+mod gate;
 mod http_client;
 mod legacy;
 mod logging;
