@@ -1,7 +1,7 @@
 //! One binary that carries HTTP to the `goahead` functions of a PostgreSQL database, and runs what a database must not run.
 //!
 //! The floors, from the top: `main` > `commands` > `api` > `gate`, `rendezvous`, `checks` > `probe` > `db`,
-//! `http_client`, `program`. Nothing imports upward.
+//! `http_client`, `program`, `listener`. Nothing imports upward.
 
 mod api;
 mod checks;
@@ -12,6 +12,7 @@ mod db;
 mod gate;
 mod http_client;
 mod legacy;
+mod listener;
 mod logging;
 mod metrics;
 mod peer;
