@@ -5,12 +5,12 @@ use std::time::{Duration, SystemTime};
 use rustix::time::{ClockId, clock_gettime};
 
 /// Microseconds since this machine booted.
-pub type Micros = u64;
+pub type Micros = i64;
 
 /// The present.
 pub fn now() -> Micros {
     let time = clock_gettime(ClockId::Boottime);
-    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0) / 1_000
+    time.tv_sec * 1_000_000 + time.tv_nsec / 1_000
 }
 
 /// The wall clock's present, in microseconds since 1970; for people and for orders that outlive a boot.
@@ -21,5 +21,18 @@ pub fn wall() -> i64 {
 
 /// A duration in microseconds.
 pub fn micros(duration: Duration) -> Micros {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// What has passed since `then`; nothing when that is yet to come.
+pub fn since(then: Micros) -> Duration {
+    Duration::from_micros(u64::try_from(now().saturating_sub(then)).unwrap_or(0))
+}
+
+/// The id of this boot of the machine.
+///
+/// # Errors
+/// Where /proc is not mounted.
+pub fn boot_id() -> std::io::Result<String> {
+    Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }

@@ -96,11 +96,13 @@ pub struct Local {
     pub replayed_lsn: Option<u64>,
     /// On a standby the commit time of the last replayed transaction: microseconds since 1970
     pub replayed_us: Option<i64>,
-    /// Age of the last message from upstream, or of replay where there is no receiver, in microseconds
+    /// How long ago that was, in microseconds
+    pub replay_age_us: Option<u64>,
+    /// Age of the last message from upstream, in microseconds
     pub receipt_age_us: Option<u64>,
     /// Whether replay is paused
     pub replay_paused: bool,
-    /// `pg_stat_wal_receiver.status`; none: there is no receiver
+    /// `pg_stat_wal_receiver`; none: there is no receiver
     pub receiver: Option<Receiver>,
     /// Whether WAL may come from an archive
     pub archive_recovery: bool,
@@ -116,11 +118,10 @@ pub struct Local {
     pub watchdog: bool,
     /// Rules of the extension that are gated
     pub rules: u32,
-    /// Microseconds since its own facts were asked for were `pg_stat_replication`'s youngest sync reply; none: no
-    /// synchronous standby
-    pub sync_reply_age_us: Option<u64>,
-    /// The node that a source (repmgr.nodes) names as primary; none: it names none, or there is no source
-    pub source_primary: Option<SourcePrimary>,
+    /// What the source (repmgr.nodes) says, ordered by node_id; none: there is no source, or it cannot be read
+    pub source: Option<Vec<SourceNode>>,
+    /// Why the source cannot be read
+    pub source_error: Option<String>,
 }
 
 /// `pg_stat_wal_receiver`.
@@ -136,6 +137,8 @@ pub struct Receiver {
     pub timeline: Option<u32>,
     /// `slot_name`
     pub slot: Option<String>,
+    /// `latest_end_lsn`
+    pub latest_end_lsn: Option<u64>,
 }
 
 /// A row of `pg_stat_replication`.
@@ -157,19 +160,19 @@ pub struct Downstream {
     pub reply_age_us: Option<u64>,
 }
 
-/// Whom repmgr.nodes names.
+/// A row of `repmgr.nodes`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SourcePrimary {
-    /// `node_name` of the active primaries, in order
-    pub primaries: Vec<String>,
-    /// Addresses or host names of the active primaries, from their conninfo, in the same order
-    pub primary_hosts: Vec<String>,
-    /// Hosts of active standbys
-    pub standby_hosts: Vec<String>,
-    /// `node_name`, `host` of the active witness
-    pub witness: Option<(i32, String, String)>,
-    /// `node_id` of this node where its name is among them
-    pub node_id: Option<i32>,
+pub struct SourceNode {
+    /// `node_id`
+    pub node_id: i32,
+    /// `node_name`
+    pub node_name: String,
+    /// `type`: `primary`, `standby`, `witness`
+    pub kind: String,
+    /// `active`
+    pub active: bool,
+    /// The host in `conninfo`, `hostaddr` first; none where it has neither
+    pub host: Option<String>,
 }
 
 /// Another voter in this round.
@@ -320,6 +323,6 @@ impl Snapshot {
 
     /// How long ago it was decided.
     pub fn age(&self) -> Duration {
-        Duration::from_micros(clock::now().saturating_sub(self.decided_us))
+        clock::since(self.decided_us)
     }
 }
