@@ -1,0 +1,3 @@
+//! The file under hostile circumstances.
+
+mod files;
