@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use goahead_rules::gate::{self, Answer, Ask, Report, RwDoor, Voter};
+use serde::{Deserialize, Serialize};
 
 use super::clock::{self, Micros};
 use super::facts;
@@ -23,7 +24,7 @@ struct Inner {
 }
 
 /// What a node knows of itself.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Own {
     /// Facts of its database; none: it has none, or it does not answer
     pub local: Option<Local>,
@@ -38,7 +39,7 @@ pub struct Own {
 }
 
 /// How the read-write door stands.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Door {
     /// Open, or about to be
@@ -113,7 +114,8 @@ impl Voting {
     }
 }
 
-fn report(own: &Own, rules: &gate::Settings, now: Micros) -> Report {
+/// What is told of a node that knows this of itself.
+pub fn report(own: &Own, rules: &gate::Settings, now: Micros) -> Report {
     let fresh = own.at > 0 && now - own.at < clock::micros(rules.lease);
     Report {
         facts: own.local.as_ref().filter(|_| fresh).map(|local| facts::node_facts(local, now)),
