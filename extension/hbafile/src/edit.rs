@@ -162,6 +162,14 @@ impl Locked {
     }
 }
 
+/// The text of a file as it is at this moment.
+///
+/// # Errors
+/// As reading has.
+pub fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    Ok(Seen::glance(path)?.text)
+}
+
 /// What of a text is not ours.
 fn foreign(text: &[u8]) -> Vec<u8> {
     goahead_rules::hba::remove(text)

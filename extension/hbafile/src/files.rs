@@ -41,6 +41,7 @@ impl Files for AsServer {
 /// Reads only what lies in one directory or below it, wherever links lead: for a text that somebody proposes.
 #[derive(Debug, Clone)]
 pub struct Inside {
+    target: PathBuf,
     directory: PathBuf,
 }
 
@@ -50,7 +51,14 @@ impl Inside {
     /// # Errors
     /// Where there is no such file.
     pub fn of(hba_file: &Path) -> Result<Self, Error> {
-        Ok(Self { directory: crate::place::Place::find(hba_file)?.directory })
+        let place = crate::place::Place::find(hba_file)?;
+        Ok(Self { target: place.target, directory: place.directory })
+    }
+
+    /// The file behind all links: what a text names relative to it lies inside.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.target
     }
 
     fn resolve(&self, path: &Path) -> Result<PathBuf, Unread> {

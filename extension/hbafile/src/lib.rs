@@ -23,7 +23,7 @@ mod watch;
 
 pub use clock::{boot_id, boottime};
 pub use close::{Closed, close_gated, open_rules};
-pub use edit::{Edited, Locked, edit};
+pub use edit::{Edited, Locked, edit, read};
 pub use error::Error;
 pub use files::{AsServer, Inside};
 pub use ring::{Version, version, versions};
