@@ -3,8 +3,9 @@
 use crate::Error;
 use crate::lock;
 use crate::place::Place;
+use crate::ring;
 use crate::seen::Seen;
-use crate::swap::{Swapped, swap};
+use crate::swap::{Swapped, is_untold, swap, told};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -26,15 +27,18 @@ pub struct Edited {
     pub previous: Vec<u8>,
     /// The text that is there now; the previous one when nothing had to change.
     pub text: Vec<u8>,
-    /// Where the previous text is kept.
+    changed: bool,
+    /// Where the previous text is kept, if the versions did not have it yet.
     version: Option<PathBuf>,
+    /// Whether the server was up to date before.
+    told: bool,
 }
 
 impl Edited {
     /// Whether the file was replaced.
     #[must_use]
     pub fn changed(&self) -> bool {
-        self.version.is_some()
+        self.changed
     }
 }
 
@@ -81,21 +85,22 @@ impl Locked {
         let target = &self.place.target;
         let mut seen = Seen::read(target)?;
         let mut base = seen.text.clone();
-        let mut replaced = None;
+        let told = !self.must_reload();
+        let (mut changed, mut version) = (false, None);
         for _ in 0..TRIES {
             let text = change(&base)?;
             if text == seen.text {
-                return Ok(Edited { previous: base, text, version: replaced });
+                return Ok(Edited { previous: base, text, changed, version, told });
             }
             check(&text)?;
-            match swap(&self.place, &seen, &text, true)? {
-                Swapped::Done(version) => {
-                    replaced = version;
-                    let Some(older) = replaced.as_ref().filter(|_| seen.was_written()) else {
-                        return Ok(Edited { previous: base, text, version: replaced });
-                    };
+            match swap(&self.place, &seen, &text, self.is_new(&seen.text)?)? {
+                Swapped::Done(older) => {
+                    (changed, version) = (true, older.or(version));
+                    if !seen.was_written() {
+                        return Ok(Edited { previous: base, text, changed, version, told });
+                    }
                     // A tool had the old file open and wrote into it while it was replaced: its text is the one to edit.
-                    let theirs = Seen::read(older)?.text;
+                    let theirs = seen.again(target)?;
                     seen = Seen::read(target)?;
                     base = if seen.text == text { theirs } else { seen.text.clone() };
                 }
@@ -108,12 +113,35 @@ impl Locked {
         Err(Error::Conflict { path: target.clone(), tries: TRIES })
     }
 
+    /// Whether the server has not been told of what lies there now, by this process or one that was killed.
+    #[must_use]
+    pub fn must_reload(&self) -> bool {
+        is_untold(&self.place)
+    }
+
+    /// To be called when it has been told.
+    pub fn reloaded(&self) {
+        told(&self.place);
+    }
+
+    /// Whether a text is worth a place among the versions: those that differ only in our own lines are not, or a gate
+    /// that goes up and down would push out what people wrote.
+    fn is_new(&self, text: &[u8]) -> Result<bool, Error> {
+        let versions = ring::list(&self.place)?;
+        let Some(newest) = versions.last().and_then(|version| Seen::glance(&version.path).ok()) else {
+            return Ok(true);
+        };
+        Ok(foreign(&newest.text) != foreign(text))
+    }
+
     /// Puts the previous text back, if nobody has changed the file since; it leaves no version behind.
     ///
     /// # Errors
     /// [`Error::Conflict`] when somebody has; those of writing.
     pub fn undo(&self, edited: &Edited) -> Result<(), Error> {
-        let Some(version) = &edited.version else { return Ok(()) };
+        if !edited.changed {
+            return Ok(());
+        }
         let seen = Seen::read(&self.place.target)?;
         let conflict = || Error::Conflict { path: self.place.target.clone(), tries: 1 };
         if seen.text != edited.text {
@@ -121,12 +149,30 @@ impl Locked {
         }
         match swap(&self.place, &seen, &edited.previous, false)? {
             Swapped::Done(_) => {
-                let _ = std::fs::remove_file(version);
+                if let Some(version) = &edited.version {
+                    let _ = std::fs::remove_file(version);
+                }
+                if edited.told {
+                    self.reloaded();
+                }
                 Ok(())
             }
             Swapped::Changed => Err(conflict()),
         }
     }
+}
+
+/// The text of a file as it is at this moment.
+///
+/// # Errors
+/// As reading has.
+pub fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    Ok(Seen::glance(path)?.text)
+}
+
+/// What of a text is not ours.
+fn foreign(text: &[u8]) -> Vec<u8> {
+    goahead_rules::hba::remove(text)
 }
 
 /// Edits a file once: [`Locked::take`], then [`Locked::edit`].

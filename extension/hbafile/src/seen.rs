@@ -4,7 +4,7 @@ use crate::Error;
 use rustix::fs::OFlags;
 use sha2::{Digest, Sha256};
 use std::fs::{File, Metadata};
-use std::io::Read;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -88,13 +88,31 @@ impl Seen {
         let metadata = file.metadata().map_err(wrong)?;
         if !metadata.is_file() || metadata.len() > MOST {
             let what = if metadata.is_file() { "longer than 16 MiB" } else { "not a regular file" };
-            return Err(wrong(std::io::Error::other(what)));
+            return Err(wrong(io::Error::other(what)));
         }
-        let identity = Identity::from(&metadata);
+        Self::of(file).map_err(wrong)
+    }
+
+    fn of(mut file: File) -> io::Result<Self> {
+        let identity = Identity::from(&file.metadata()?);
         let mut text = Vec::new();
-        (&file).take(MOST + 1).read_to_end(&mut text).map_err(wrong)?;
+        file.seek(SeekFrom::Start(0))?;
+        (&file).take(MOST + 1).read_to_end(&mut text)?;
         let hash = Sha256::digest(&text).into();
         Ok(Self { file, identity, text, hash })
+    }
+
+    /// The text of the same file, wherever it lies now, once its writer has finished.
+    pub fn again(&self, path: &Path) -> Result<Vec<u8>, Error> {
+        let wrong = |problem| Error::reading(path, problem);
+        for _ in 0..PATIENCE {
+            let now = Self::of(self.file.try_clone().map_err(wrong)?).map_err(wrong)?;
+            if now.is_quiet() {
+                return Ok(now.text);
+            }
+            std::thread::sleep(QUIET / 2);
+        }
+        Err(Error::Conflict { path: path.to_owned(), tries: PATIENCE })
     }
 
     /// Whether the text is all of the file, and the last writer has been gone for a while.

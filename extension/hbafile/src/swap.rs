@@ -34,6 +34,7 @@ pub(crate) fn swap(place: &Place, seen: &Seen, text: &[u8], keep: bool) -> Resul
         return Ok(Swapped::Changed);
     }
     let older = Kept::link(place, keep).map_err(wrong)?;
+    let mark = Mark::set(place).map_err(wrong)?;
     match exchange(&new.0, &place.target) {
         Ok(()) => match settle(&new.0, place, seen, Identity::from(&metadata)) {
             Ok(true) => {}
@@ -48,10 +49,52 @@ pub(crate) fn swap(place: &Place, seen: &Seen, text: &[u8], keep: bool) -> Resul
         Err(Errno::NOSYS | Errno::INVAL | Errno::NOTSUP) => std::fs::rename(&new.0, &place.target).map_err(wrong)?,
         Err(problem) => return Err(wrong(problem.into())),
     }
+    mark.keep();
     let older = older.keep();
     File::open(&place.directory).and_then(|directory| directory.sync_all()).map_err(wrong)?;
     ring::prune(place);
     Ok(Swapped::Done(older))
+}
+
+/// Name of the mark that the server has not been told of the text that lies there: who is killed after a swap leaves it
+/// behind, and whoever looks next tells the server.
+const UNTOLD: &str = ".goahead_hba.untold";
+
+/// Whether the server has yet to be told to reload.
+pub(crate) fn is_untold(place: &Place) -> bool {
+    place.beside(UNTOLD).symlink_metadata().is_ok()
+}
+
+/// The server has been told.
+pub(crate) fn told(place: &Place) {
+    let _ = std::fs::remove_file(place.beside(UNTOLD));
+}
+
+/// The mark, taken back when dropped by whoever set it, if nothing was replaced.
+struct Mark(Option<PathBuf>);
+
+impl Mark {
+    fn set(place: &Place) -> std::io::Result<Self> {
+        let path = place.beside(UNTOLD);
+        let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::CLOEXEC).bits()).unwrap_or_default();
+        match File::options().write(true).create_new(true).mode(0o600).custom_flags(flags).open(&path) {
+            Ok(_) => Ok(Self(Some(path))),
+            Err(problem) if problem.kind() == std::io::ErrorKind::AlreadyExists => Ok(Self(None)),
+            Err(problem) => Err(problem),
+        }
+    }
+
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Mark {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            let _ = std::fs::remove_file(path);
+        }
+    }
 }
 
 /// The second name under which the previous version stays; taken back when dropped, if it was not replaced.

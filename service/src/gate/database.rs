@@ -61,6 +61,8 @@ FROM (SELECT pg_catalog.pg_is_in_recovery() AS in_recovery) r";
 const SOURCE: &str =
     "SELECT node_id, node_name::text, type::text, active, conninfo::text FROM repmgr.nodes ORDER BY node_id";
 
+/// Asked only where the extension is.
+const RULES: &str = "SELECT count(*)::int FROM goahead.hba_desired";
 const APPLY: &str = "SELECT goahead.hba_apply($1)";
 const RELOAD: &str = "SELECT pg_catalog.pg_reload_conf()";
 const RECORD: &str = "SELECT goahead.record_gate($1::text::jsonb)";
@@ -89,6 +91,9 @@ pub struct Facts {
     pub data_directory: Option<String>,
     pub extension: bool,
     pub watchdog: bool,
+    /// Rows of `goahead.hba_desired`
+    #[serde(default)]
+    pub rules: u32,
 }
 
 /// `pg_stat_wal_receiver`.
@@ -187,7 +192,14 @@ impl Session {
     pub async fn facts(&mut self, limit: Duration) -> Result<Facts, Trouble> {
         let rows = self.query(FACTS, &[], limit).await?;
         let text: &str = rows.first().and_then(|row| row.try_get(0).ok()).unwrap_or_default();
-        serde_json::from_str(text).map_err(|error| Trouble::Refused(format!("its facts cannot be read: {error}")))
+        let unreadable = |error: serde_json::Error| Trouble::Refused(format!("its facts cannot be read: {error}"));
+        let mut facts: Facts = serde_json::from_str(text).map_err(unreadable)?;
+        if facts.extension {
+            let rows = self.query(RULES, &[], limit).await?;
+            let rules: i32 = rows.first().and_then(|row| row.try_get(0).ok()).unwrap_or(0);
+            facts.rules = u32::try_from(rules).unwrap_or(0);
+        }
+        Ok(facts)
     }
 
     /// `repmgr.nodes`.

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use goahead_rules::gate::Report;
 use serde::{Deserialize, Serialize};
 
 use super::clock::{self, Micros};
@@ -206,8 +207,8 @@ pub struct PeerView {
     pub rw: Option<bool>,
     /// Whether its read-only is open
     pub ro: Option<bool>,
-    /// Whether a standby of it streams
-    pub streaming: Option<bool>,
+    /// All that it said of itself; none when it is no goahead or was not heard
+    pub report: Option<Report>,
 }
 
 /// Votes of this round.

@@ -3,15 +3,10 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-/// The oldest major version that is known.
-pub const OLDEST: u32 = 14;
-/// The newest major version that is known; a newer one is taken to read the file alike.
-pub const NEWEST: u32 = 18;
-
 /// What decides whether a line loads, beside the line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dialect {
-    /// The major version, 14 and up.
+    /// The major version, 14 to 18; a newer one is taken to read the file as 18 does.
     pub major: u32,
     /// Built with TLS: without, `hostssl` records and `cert` are refused.
     pub ssl: bool,

@@ -22,6 +22,8 @@ pub enum Field {
     Method,
     /// The options after the method.
     Options,
+    /// When a desired rule is open.
+    Applies,
     /// The method of a closed rule.
     Otherwise,
     /// A file that is named by `@` or an include.
@@ -43,6 +45,7 @@ impl Field {
             Self::Mask => "mask",
             Self::Method => "method",
             Self::Options => "options",
+            Self::Applies => "applies",
             Self::Otherwise => "otherwise",
             Self::File => "file",
             Self::Line => "line",
