@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub mod clock;
+pub mod config;
 pub mod legacy_peer;
 pub mod settings;
 pub mod snapshot;

@@ -186,8 +186,8 @@ pub struct Haproxy {
     pub servers: Vec<IpAddr>,
     /// The user of its read-write check
     pub read_write: String,
-    /// The user of its read-only check
-    pub read_only: String,
+    /// The user of its read-only check; none: there are no such lines
+    pub read_only: Option<String>,
     /// The method of an open line, with options
     pub allow: String,
     /// The method of a closed one, with options
