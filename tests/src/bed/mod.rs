@@ -191,6 +191,11 @@ impl Bed {
         text
     }
 
+    /// What it was built as.
+    pub fn plan(&self) -> Plan {
+        self.plan
+    }
+
     /// The nodes with data.
     pub fn data_nodes(&self) -> &[Node] {
         &self.nodes[..self.nodes.len() - 1]
@@ -316,7 +321,7 @@ impl Bed {
     /// Starts one HAProxy with sections of one's own.
     pub fn start_haproxy(&mut self, configuration: &str) {
         let (address, net) = self.sources[0].clone();
-        let files = self.directory.path().join("haproxy");
+        let files = self.directory.path().join(format!("own{}", self.haproxies.len()));
         self.haproxies.push(Haproxy::start(&net, address, &files, configuration));
     }
 
