@@ -64,7 +64,6 @@ const SOURCE: &str =
 /// Asked only where the extension is.
 const RULES: &str = "SELECT count(*)::int FROM goahead.hba_desired";
 const APPLY: &str = "SELECT goahead.hba_apply($1)";
-const RELOAD: &str = "SELECT pg_catalog.pg_reload_conf()";
 const RECORD: &str = "SELECT goahead.record_gate($1::text::jsonb)";
 
 /// What [`FACTS`] says.
@@ -230,14 +229,6 @@ impl Session {
     pub async fn apply(&mut self, state: &str, limit: Duration) -> Result<bool, Trouble> {
         let rows = self.query(APPLY, &[&state], limit).await?;
         Ok(rows.first().and_then(|row| row.try_get(0).ok()).unwrap_or(false))
-    }
-
-    /// Has the server read its files again.
-    ///
-    /// # Errors
-    /// Why that is unknown, or has not been done.
-    pub async fn reload(&mut self, limit: Duration) -> Result<(), Trouble> {
-        self.query(RELOAD, &[], limit).await.map(drop)
     }
 
     /// Writes a line of an audit into `goahead.events`, once however often it is called.

@@ -21,6 +21,8 @@ use super::settings::Settings;
 use super::snapshot::{Applied, By, Local};
 use super::voting::Door;
 
+/// Of which major version a server is taken to be of which nobody knows it.
+const NEWEST: u32 = 18;
 /// Rules may have arrived by replication: how many rounds may pass until they are written.
 const REFRESH: u64 = 10;
 
@@ -80,7 +82,7 @@ impl Doors {
 
     /// The server's major version, as far as known: a newer one reads the file alike.
     pub fn major(&self, facts: &Facts) -> u32 {
-        self.major.or_else(|| major_on_disk(facts)).unwrap_or(hba::NEWEST)
+        self.major.or_else(|| major_on_disk(facts)).unwrap_or(NEWEST)
     }
 
     /// What was done last.

@@ -7,11 +7,34 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+mod asking;
+mod audit;
 pub mod clock;
 pub mod config;
+pub mod control;
+mod database;
+mod doors;
+mod facts;
 pub mod legacy_peer;
+mod members;
+pub mod notify;
+mod orders;
+mod own;
+mod peer_server;
+mod peers;
+mod recorder;
+mod rendering;
+mod round;
 pub mod settings;
 pub mod snapshot;
+mod start;
+mod unix;
+mod veto;
+mod view;
+mod voting;
+pub mod watchdog;
+
+pub use start::{DRAIN, Running, start};
 
 use self::settings::Settings;
 use self::snapshot::{Order, Snapshot};

@@ -10,9 +10,9 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use goahead_rules::gate::Ask;
-use tokio::sync::mpsc;
 
 use super::Counters;
+use super::recorder::Recorder;
 use super::peers::{ASK, AUDIT, Addresses, LONGEST, Secret, sign};
 use super::settings::Settings;
 use super::voting::Voting;
@@ -33,8 +33,8 @@ pub struct PeerServer {
     pub addresses: Arc<Addresses>,
     /// Counts refusals
     pub counters: Arc<Counters>,
-    /// Takes audit entries of peers, as JSON objects
-    pub audit: mpsc::Sender<String>,
+    /// Writes audit entries of peers; none: there is no database here
+    pub recorder: Option<Arc<Recorder>>,
     /// The newest asks by peer
     pub newest: Newest,
 }
@@ -122,19 +122,27 @@ async fn audit(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let taken = server.prove(AUDIT, &headers, &body).and_then(|nonce| {
+    let refused = |refused: Refused| {
+        server.counters.refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        refused.into_response()
+    };
+    let proved = server.prove(AUDIT, &headers, &body).and_then(|nonce| {
         server.comes_from_any(&caller)?;
         let entry: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&body)
             .map_err(|error| Refused(StatusCode::BAD_REQUEST, format!("no audit entry: {error}")))?;
-        let entry = serde_json::Value::Object(entry).to_string();
-        let full = |_| Refused(StatusCode::SERVICE_UNAVAILABLE, "too many entries wait; try again".to_owned());
-        server.audit.try_send(entry).map_err(full)?;
-        Ok(server.signed(&nonce, b"{}".to_vec()))
+        Ok((nonce, serde_json::Value::Object(entry).to_string()))
     });
-    taken.unwrap_or_else(|why| {
-        server.counters.refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        why.into_response()
-    })
+    let (nonce, entry) = match proved {
+        Ok(proved) => proved,
+        Err(why) => return refused(why),
+    };
+    let Some(recorder) = &server.recorder else {
+        return refused(Refused(StatusCode::NOT_IMPLEMENTED, "there is no database here".to_owned()));
+    };
+    match recorder.record(&entry).await {
+        Ok(()) => server.signed(&nonce, b"{}".to_vec()),
+        Err(why) => refused(Refused(StatusCode::SERVICE_UNAVAILABLE, why)),
+    }
 }
 
 impl PeerServer {

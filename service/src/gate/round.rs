@@ -35,8 +35,8 @@ pub struct Rounds {
     pub incarnation: u64,
     /// This node's vote
     pub own: OwnVoter,
-    /// The local database; none: a witness
-    pub facts: Option<Facts>,
+    /// The local database
+    pub facts: Facts,
     /// The gated lines
     pub doors: Doors,
     /// The operator's order
@@ -45,8 +45,8 @@ pub struct Rounds {
     pub audit: Audit,
     /// The peers
     pub asking: Asking,
-    /// Closes when this process cannot; none: a witness
-    pub watcher: Option<Watcher>,
+    /// Closes when this process cannot
+    pub watcher: Watcher,
     /// What readers see
     pub shown: Arc<watch::Sender<Arc<Snapshot>>>,
     /// What is counted
@@ -115,14 +115,7 @@ impl Rounds {
         // Peers wait a little for fresh facts, and not for a database that hangs.
         let grace = ((self.settings.timings.round - deadline) / 2).min(Duration::from_millis(100));
         let mut fresh = None;
-        let facts = self.facts.as_mut();
-        let asking_facts = async {
-            match facts {
-                Some(facts) => facts.ask().await,
-                None => Found::default(),
-            }
-        };
-        tokio::pin!(asking_facts);
+        let mut asking_facts = Box::pin(self.facts.ask());
         if let Ok(found) = timeout(grace, &mut asking_facts).await {
             fresh = Some(found);
         }
@@ -148,6 +141,7 @@ impl Rounds {
             asked: clock::now(),
         };
         let ask_of = |voter: &str| round.ask(&self.rules, voter, want, report.clone());
+        let own_ask = ask_of(&self.rules.node);
         let asking_facts = async {
             match fresh {
                 Some(found) => found,
@@ -158,7 +152,7 @@ impl Rounds {
             asking_facts,
             self.asking.all(&ask_of, deadline),
             veto::ask(&self.settings),
-            self.own.ask(&ask_of(&self.rules.node)),
+            self.own.ask(&own_ask),
         );
         self.counters.unanswered.fetch_add(Asked::silent(&asked), Relaxed);
         memory.found = found;
@@ -231,10 +225,7 @@ impl Rounds {
             may_open = self.own.know(own).await.is_ok();
         }
         let writes = self.doors.writes;
-        let open = match &mut self.facts {
-            Some(facts) => self.doors.apply(&verdict, may_open, memory.found.local.as_ref(), facts).await,
-            None => State::CLOSED,
-        };
+        let open = self.doors.apply(&verdict, may_open, memory.found.local.as_ref(), &mut self.facts).await;
         self.counters.writes.fetch_add(self.doors.writes - writes, Relaxed);
         memory.operator_open = verdict.rw == gate::Rw::Operator && open.rw;
         if let Err(why) = self.own.know(Own { ro_open: open.ro, ..self.known(memory) }).await {
@@ -304,15 +295,14 @@ impl Rounds {
         if let Some(why) = handed {
             return Some(format!("the local server (goahead gate --server-only) does not answer: {why}"));
         }
-        let (Some(watcher), Some(facts)) = (&mut self.watcher, &self.facts) else { return None };
-        let hba_file = facts.hba_file.clone()?;
+        let hba_file = self.facts.hba_file.clone()?;
         let order = watchdog::Order {
             hba_file,
-            data_directory: facts.data_directory.clone(),
-            major: self.doors.major(facts),
+            data_directory: self.facts.data_directory.clone(),
+            major: self.doors.major(&self.facts),
             period_us: u64::try_from(clock::micros(self.settings.timings.watchdog)).unwrap_or(0),
         };
-        watcher.watch(&order).err().map(|error| format!("the watchdog cannot be started: {error}"))
+        self.watcher.watch(&order).err().map(|error| format!("the watchdog cannot be started: {error}"))
     }
 
     /// Carries out what an operator says; the answer comes after the round that follows.
@@ -364,19 +354,16 @@ impl Rounds {
         last.verdict.ro_reasons = vec![why.clone()];
         last.expires_us = last.decided_us;
         self.show(last).await;
-        if let Some(facts) = &mut self.facts {
-            match self.doors.close(memory.found.local.as_ref(), facts).await {
-                Ok(()) => tracing::info!("the gate ends; its lines are closed"),
-                Err(why) => tracing::error!("the gate ends and cannot close its lines; the watchdog goes on: {why}"),
-            }
+        match self.doors.close(memory.found.local.as_ref(), &mut self.facts).await {
+            Ok(()) => tracing::info!("the gate ends; its lines are closed"),
+            Err(why) => tracing::error!("the gate ends and cannot close its lines; the watchdog goes on: {why}"),
         }
         let _ = self.own.know(Own { ro_open: false, operator_open: false, ..self.known(memory) }).await;
         if was_open {
             self.audit.write("gate_verdict", (Some(false), Some(false)), vec![why], None);
         }
-        if let Some(watcher) = self.watcher {
-            let _ = tokio::task::spawn_blocking(move || watcher.release()).await;
-        }
+        let watcher = self.watcher;
+        let _ = tokio::task::spawn_blocking(move || watcher.release()).await;
     }
 }
 

@@ -71,21 +71,9 @@ impl Voting {
         Self { rules, inner: Mutex::new(Inner { voter, own: Own::default() }) }
     }
 
-    /// What the decision is told of the cluster.
-    pub fn rules(&self) -> &gate::Settings {
-        &self.rules
-    }
-
     /// Takes note of what the node knows of itself.
     pub fn know(&self, own: Own) {
         self.lock().own = own;
-    }
-
-    /// Takes note of how its read-write door stands; others hear it from now on.
-    pub fn stand(&self, door: Door) {
-        let mut inner = self.lock();
-        inner.own.door = door;
-        inner.own.at = clock::now();
     }
 
     /// What is told of this node now.
