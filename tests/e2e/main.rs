@@ -12,6 +12,8 @@ mod dump_restore;
 mod embedded;
 mod fleetlock;
 mod gate;
+mod hba;
+mod hba_gate;
 mod hostile;
 mod lock_clock;
 mod lock_command;

@@ -8,6 +8,7 @@ pub mod bed;
 pub mod clock;
 pub mod command;
 pub mod fleet;
+pub mod hba;
 pub mod history;
 pub mod http;
 pub mod locks;
