@@ -86,14 +86,24 @@ impl Haproxy {
         })
     }
 
-    /// The address of the node where a new session through `port` ends up, as psql sees it, or psql's error.
+    /// The address of the node where a new session through `port` ends up, and whether it is a standby, as psql sees
+    /// it; or psql's error.
     pub fn psql(&self, port: u16) -> Result<String, String> {
+        self.run_psql(port, &["-At", "-c", "SELECT host(inet_server_addr()) || ' ' || pg_is_in_recovery()"])
+    }
+
+    /// What psql prints for a statement through `port`, as for people; or its error.
+    pub fn query(&self, port: u16, statement: &str) -> Result<String, String> {
+        self.run_psql(port, &["-c", statement])
+    }
+
+    fn run_psql(&self, port: u16, arguments: &[&str]) -> Result<String, String> {
         let mut psql = Command::new("psql");
-        psql.args(["-XAtq", "-c", "SELECT host(inet_server_addr()) || ' ' || pg_is_in_recovery()", "-d"]);
+        psql.arg("-X").args(arguments).arg("-d");
         psql.arg(format!("host={} port={port} user=app dbname=postgres connect_timeout=3", self.address));
         let output = self.net.run(|| psql.env("PGPASSWORD", "app").output().expect("psql starts"));
         if output.status.success() {
-            Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+            Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
         } else {
             Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
         }
@@ -122,7 +132,7 @@ impl Drop for Haproxy {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        if std::thread::panicking() {
+        if std::thread::panicking() && !crate::interrupted() {
             eprintln!("--- log of HAProxy\n{}", crate::postgres::tail(&self.log()));
         }
     }

@@ -457,7 +457,7 @@ impl Bed {
 
 impl Drop for Bed {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
+        if !std::thread::panicking() || crate::interrupted() {
             return;
         }
         if let Some(poller) = &self.poller {
