@@ -9,7 +9,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub mod clock;
 pub mod config;
+pub mod database;
+pub mod harepd;
 pub mod legacy_peer;
+pub mod peers;
 pub mod settings;
 pub mod snapshot;
 
