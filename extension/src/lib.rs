@@ -37,7 +37,7 @@ extension_sql_file!(
     requires = ["lists", library::_passed, library::_is_heard]
 );
 extension_sql_file!("../../sql/operations.sql", name = "operations", requires = ["lists"]);
-extension_sql_file!("../../sql/gate.sql", name = "gate", requires = ["operations", gate::_hba_lines]);
+extension_sql_file!("../../sql/gate.sql", name = "gate", requires = ["operations", gate::view::_hba_lines]);
 extension_sql_file!("../../sql/grants.sql", name = "grants", finalize);
 
 /// Called when the library is loaded.

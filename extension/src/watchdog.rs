@@ -55,7 +55,10 @@ fn report(path: &str, step: &Result<Step, Error>, trouble: &mut Option<String>) 
                 log!("goahead: no live verdict of a gate, closed {} in {path}", closed.rules.join(", "));
             }
             if let Some(problem) = closed.problems.first() {
-                warning!("goahead: {path} would not load, so the server keeps its rules, open ones too: {problem}; {}", problem.mend);
+                warning!(
+                    "goahead: {path} would not load, so the server keeps its rules, open ones too: {problem}; {}",
+                    problem.mend
+                );
             }
         }
         Err(error) => {

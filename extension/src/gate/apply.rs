@@ -32,17 +32,13 @@ fn hba_restore(version: Option<i64>) -> bool {
 
 /// A state as SQL writes it.
 pub fn read_state(text: &str) -> State {
-    match text {
-        "closed" => State::CLOSED,
-        "primary" => State::PRIMARY,
-        "standby" => State::STANDBY,
-        "both" => State::BOTH,
-        _ => store::fail(
+    text.parse().unwrap_or_else(|problem: String| {
+        store::fail(
             PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
-            format!("there is no state {text:?}"),
-            "states are closed, primary, standby and both; NULL is what the gate's live verdict says, else closed",
-        ),
-    }
+            problem,
+            "NULL is what the gate's live verdict says, else closed",
+        )
+    })
 }
 
 /// The state that the gate's verdict allows, if it counts, else closed.
@@ -101,9 +97,15 @@ fn bring_in(locked: &Locked, state: Option<State>, foreign: impl Fn(&[u8]) -> Ve
         },
     );
     let edited = edited.unwrap_or_else(|error| server::raise(&error));
-    for shadow in hba::shadows(&hba::parse(&edited.text, &path, &dialect, &AsServer)) {
+    for shadow in hba::shadows(&hba::parse(&edited.text, &path, &dialect, &AsServer), MAJOR) {
         let takes = if shadow.whole { "takes everything from" } else { "may take connections from" };
-        warning!("line {} of {} comes first and {takes} rule {:?}: {}", shadow.line, shadow.file.display(), shadow.rule, shadow.text);
+        warning!(
+            "line {} of {} comes first and {takes} rule {:?}: {}",
+            shadow.line,
+            shadow.file.display(),
+            shadow.rule,
+            shadow.text
+        );
     }
     if locked.must_reload() {
         load(locked, &edited);

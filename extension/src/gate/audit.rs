@@ -40,7 +40,9 @@ fn record_gate(entries: Option<JsonB>) -> i64 {
 
 fn read(whole: Value) -> Entry {
     let text = |name: &str, longest: usize| match whole.get(name) {
-        Some(Value::String(text)) if (1..=longest).contains(&text.len()) && !text.chars().any(char::is_control) => text.clone(),
+        Some(Value::String(text)) if (1..=longest).contains(&text.len()) && !text.chars().any(char::is_control) => {
+            text.clone()
+        }
         _ => refuse(&format!("{name} is missing, empty, longer than {longest} bytes, or has control characters")),
     };
     let yes = |name: &str| match whole.get(name) {

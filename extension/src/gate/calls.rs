@@ -3,13 +3,13 @@
 use super::server;
 use crate::events::{self, Event};
 use crate::store::{self, Row, Store};
-use goahead_rules::hba::{Desired, Dialect, Fields, Problem};
+use goahead_rules::hba::{Desired, Dialect, Fields, Method, Problem};
 use pgrx::prelude::*;
 use serde_json::json;
 
 /// Methods that believe a machine which the rule itself names, or everybody: such a line lets its author log in as any
 /// user, superusers included. Those that remain check a secret that the server keeps or settings that are not the rule's.
-const BELIEVING: [&str; 5] = ["trust", "ident", "ldap", "radius", "oauth"];
+const BELIEVING: [Method; 5] = [Method::Trust, Method::Ident, Method::Ldap, Method::Radius, Method::Oauth];
 
 /// A row.
 pub struct Rule {
@@ -110,12 +110,16 @@ fn hba_set(
         applies: text(applies, "any"),
         otherwise: text(otherwise, "reject"),
     };
-    rule.judge(&server::dialect()).unwrap_or_else(|problems| refuse(&problems));
-    for method in [&rule.method, &rule.otherwise] {
-        if BELIEVING.contains(&method.trim().trim_matches('"')) && !server::is_superuser_session() {
+    let judged = rule.judge(&server::dialect()).unwrap_or_else(|problems| refuse(&problems));
+    for method in [judged.method(), judged.otherwise()] {
+        if BELIEVING.contains(&method) && !server::is_superuser_session() {
             store::fail(
                 PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
-                format!("rule {:?}, method: {method} lets whoever writes the rule log in as anybody", rule.name),
+                format!(
+                    "rule {:?}, method: {} lets whoever writes the rule log in as anybody",
+                    rule.name,
+                    method.as_str()
+                ),
                 "only a superuser may set it; use scram-sha-256",
             );
         }
@@ -167,7 +171,8 @@ fn hba_drop(name: Option<&str>) -> bool {
     let name = store::said(name, "the rule's name", "SELECT name FROM goahead.hba_desired lists them").to_owned();
     store::decide(|store| {
         store.lock(store::SINGLE_LOCK, store::HBA);
-        let there = store.run("DELETE FROM goahead._hba_rule WHERE name = $1 RETURNING name", &[name.as_str().into()]) > 0;
+        let there =
+            store.run("DELETE FROM goahead._hba_rule WHERE name = $1 RETURNING name", &[name.as_str().into()]) > 0;
         if there {
             let event = Event { kind: "hba_drop", cluster: None, subject: Some(name), detail: json!({}) };
             events::write(store, &[event]);

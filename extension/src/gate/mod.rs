@@ -8,9 +8,8 @@ mod calls;
 mod server;
 mod start;
 mod state;
-mod view;
+pub mod view;
 
 pub use audit::housekeeping;
 pub use server::{dialect, hba_file, reload};
 pub use start::close_at_start;
-pub use view::_hba_lines;

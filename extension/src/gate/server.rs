@@ -44,7 +44,11 @@ fn libraries() -> Vec<String> {
 /// Tells the server's first process to reload, as `pg_reload_conf` does.
 pub fn reload() -> io::Result<()> {
     // SAFETY: a plain global; a signal that every server handles.
-    if unsafe { libc::kill(pg_sys::PostmasterPid, libc::SIGHUP) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if unsafe { libc::kill(pg_sys::PostmasterPid, libc::SIGHUP) } == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Runs statements with every right. Only for fixed text that reads, with every name qualified: system views such as

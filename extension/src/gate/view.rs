@@ -11,6 +11,9 @@ use pgrx::prelude::*;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
+/// The major versions whose grammar [`hba`] was tried against.
+const OLDEST: u32 = 14;
+const NEWEST: u32 = 18;
 /// Longest text that is checked, in bytes.
 const LONGEST: usize = 16 * 1024 * 1024;
 
@@ -85,11 +88,11 @@ fn proposed(content: &str, path: &Path, major: Option<i32>) -> Vec<Entry> {
     let dialect = match major.map(u32::try_from) {
         None => server::dialect(),
         Some(Ok(major)) if major == MAJOR => server::dialect(),
-        Some(Ok(major)) if (hba::OLDEST..=hba::NEWEST).contains(&major) => Dialect::packaged(major),
+        Some(Ok(major)) if (OLDEST..=NEWEST).contains(&major) => Dialect::packaged(major),
         Some(_) => store::fail(
             PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
             format!("the grammar of PostgreSQL {} is not known", major.unwrap_or_default()),
-            format!("major versions {} to {} are", hba::OLDEST, hba::NEWEST),
+            format!("major versions {OLDEST} to {NEWEST} are"),
         ),
     };
     let files = Inside::of(path).unwrap_or_else(|error| server::raise(&error));

@@ -12,20 +12,30 @@ mod tests {
     fn rules_are_set_changed_ordered_and_dropped() {
         assert_eq!(text(RW), "true");
         assert_eq!(text(RW), "false", "nothing new");
-        assert_eq!(text("SELECT goahead.hba_set('app', 'hostssl', 'all', 'all', '10.0.0.0/8', 'scram-sha-256')::text"), "true");
+        assert_eq!(
+            text("SELECT goahead.hba_set('app', 'hostssl', 'all', 'all', '10.0.0.0/8', 'scram-sha-256')::text"),
+            "true"
+        );
         assert_eq!(text("SELECT string_agg(name, ',' ORDER BY position) FROM goahead.hba_desired"), "harw,app");
         assert_eq!(
-            text("SELECT goahead.hba_set('app', 'hostssl', 'all', 'all', '10.0.0.0/8', 'scram-sha-256', place => 0)::text"),
+            text(
+                "SELECT goahead.hba_set('app', 'hostssl', 'all', 'all', '10.0.0.0/8', 'scram-sha-256', place => 0)::text"
+            ),
             "true"
         );
         assert_eq!(text("SELECT string_agg(name, ',' ORDER BY position) FROM goahead.hba_desired"), "app,harw");
         assert_eq!(text("SELECT goahead.hba_drop('app')::text"), "true");
         assert_eq!(text("SELECT goahead.hba_drop('app')::text"), "false");
         assert_eq!(
-            text("SELECT string_agg(kind || ' ' || subject, ',' ORDER BY id) FROM goahead.events WHERE kind LIKE 'hba%'"),
+            text(
+                "SELECT string_agg(kind || ' ' || subject, ',' ORDER BY id) FROM goahead.events WHERE kind LIKE 'hba%'"
+            ),
             "hba_set harw,hba_set app,hba_set app,hba_drop app"
         );
-        assert_eq!(text("SELECT DISTINCT actor FROM goahead.events WHERE kind LIKE 'hba%'"), text("SELECT session_user::text"));
+        assert_eq!(
+            text("SELECT DISTINCT actor FROM goahead.events WHERE kind LIKE 'hba%'"),
+            text("SELECT session_user::text")
+        );
     }
 
     #[pg_test]
@@ -51,14 +61,18 @@ mod tests {
             ("'x', 'host', 'all', 'all', '10.0.0.5/32', 'peer'", "method"),
             ("'x', 'host', 'all', 'all', '10.0.0.5/32', NULL", "method"),
             ("'x', 'host', 'all', 'all', '10.0.0.5/32', 'md5', 'foo=bar'", "options"),
-            ("'x', 'host', 'all', 'all', '10.0.0.5/32', 'md5', applies => 'primary', otherwise => 'trust'", "otherwise"),
+            (
+                "'x', 'host', 'all', 'all', '10.0.0.5/32', 'md5', applies => 'primary', otherwise => 'trust'",
+                "otherwise",
+            ),
             ("'x', 'host', E'all\\nlocal all all trust', 'all', '10.0.0.5/32', 'md5'", "database"),
         ];
         for (arguments, field) in tries {
             let error = error_of(&format!("SELECT goahead.hba_set({arguments})"));
             assert!(error.starts_with("22023") && error.contains(field), "{arguments}: {error}");
         }
-        let error = error_of("SELECT goahead.hba_set('x', 'host', 'all', 'all', '10.0.0.5/32', 'md5', applies => 'never')");
+        let error =
+            error_of("SELECT goahead.hba_set('x', 'host', 'all', 'all', '10.0.0.5/32', 'md5', applies => 'never')");
         assert!(error.starts_with("22023"), "{error}");
         assert_eq!(number("SELECT count(*) FROM goahead._hba_rule"), 0);
     }
@@ -67,10 +81,14 @@ mod tests {
     fn only_a_superuser_sets_a_rule_that_believes_its_author() {
         Spi::run("CREATE ROLE keeper; GRANT goahead_hba TO keeper; SET SESSION AUTHORIZATION keeper").expect("it runs");
         for method in ["trust", "ident", "\"trust\""] {
-            let error = error_of(&format!("SELECT goahead.hba_set('x', 'host', 'all', 'all', '10.0.0.5/32', '{method}')"));
+            let error =
+                error_of(&format!("SELECT goahead.hba_set('x', 'host', 'all', 'all', '10.0.0.5/32', '{method}')"));
             assert!(error.starts_with("42501"), "{method}: {error}");
         }
-        assert_eq!(error_of("SELECT goahead.hba_set('x', 'host', 'all', 'all', '10.0.0.5/32', 'scram-sha-256')"), "none");
+        assert_eq!(
+            error_of("SELECT goahead.hba_set('x', 'host', 'all', 'all', '10.0.0.5/32', 'scram-sha-256')"),
+            "none"
+        );
         Spi::run("RESET SESSION AUTHORIZATION").expect("it runs");
         assert_eq!(error_of("SELECT goahead.hba_set('x', 'host', 'all', 'all', '10.0.0.5/32', 'trust')"), "none");
     }
@@ -80,7 +98,8 @@ mod tests {
         Spi::run(RW).expect("it runs");
         Spi::run(r#"SELECT goahead.hba_set('haro', 'host', '"haro"', '"haro"', '10.0.0.5/32', 'scram-sha-256', applies => 'standby')"#)
             .expect("it runs");
-        Spi::run("SELECT goahead.hba_set('app', 'host', 'all', 'app', '10.0.0.0/8', 'scram-sha-256')").expect("it runs");
+        Spi::run("SELECT goahead.hba_set('app', 'host', 'all', 'app', '10.0.0.0/8', 'scram-sha-256')")
+            .expect("it runs");
         let methods = |state: &str| {
             let sql = format!(
                 "SELECT string_agg(rule || ' ' || auth_method, ', ' ORDER BY line) FROM goahead.hba_check(goahead.hba_preview({state}))"
@@ -102,7 +121,9 @@ mod tests {
         assert_eq!(text(&format!("SELECT coalesce(type, 'bad') FROM goahead.hba_check('{line}', 15)")), "host");
         assert_eq!(text(&format!("SELECT coalesce(type, 'bad') FROM goahead.hba_check('{line}', 16)")), "bad");
         assert!(error_of("SELECT * FROM goahead.hba_check('', 13)").starts_with("22023"));
-        let bad = text("SELECT concat_ws('|', line, error, hint) FROM goahead.hba_check(E'# one\\nhost all all 10.0.0.1/33 md5')");
+        let bad = text(
+            "SELECT concat_ws('|', line, error, hint) FROM goahead.hba_check(E'# one\\nhost all all 10.0.0.1/33 md5')",
+        );
         assert!(bad.starts_with("2|") && bad.matches('|').count() == 2, "{bad}");
         for outside in ["/etc/hostname", "../../etc/hostname", "../no_such_file"] {
             let error = text(&format!("SELECT error FROM goahead.hba_check('local @{outside} all trust')"));
@@ -113,8 +134,12 @@ mod tests {
     #[pg_test]
     fn the_file_is_shown_as_the_server_reads_it() {
         assert_eq!(
-            text("SELECT string_agg(concat_ws('|', line, type, database, user_name, address, netmask, auth_method), E'\\n' ORDER BY line) FROM goahead.hba_rules()"),
-            text("SELECT string_agg(concat_ws('|', line_number, type, database, user_name, address, netmask, auth_method), E'\\n' ORDER BY line_number) FROM pg_hba_file_rules")
+            text(
+                "SELECT string_agg(concat_ws('|', line, type, database, user_name, address, netmask, auth_method), E'\\n' ORDER BY line) FROM goahead.hba_rules()"
+            ),
+            text(
+                "SELECT string_agg(concat_ws('|', line_number, type, database, user_name, address, netmask, auth_method), E'\\n' ORDER BY line_number) FROM pg_hba_file_rules"
+            )
         );
     }
 
@@ -139,14 +164,19 @@ mod tests {
         assert_eq!((&state["wal_receiver"], &state["replication"]), (&json!(null), &json!([])));
         assert_eq!(state["extension"]["gate"], json!(false));
         let topology = json("SELECT goahead.topology()");
-        assert_eq!((&topology["role"], &topology["gate"], &topology["open_rules"]), (&json!("primary"), &json!(null), &json!([])));
+        assert_eq!(
+            (&topology["role"], &topology["gate"], &topology["open_rules"]),
+            (&json!("primary"), &json!(null), &json!([]))
+        );
     }
 
     #[pg_test]
     fn a_report_counts_once_and_makes_switchovers() {
         let record = |entries: &str| number(&format!("SELECT goahead.record_gate('{entries}')"));
         let verdict = |id: i32, node: &str, at: &str, rw: bool| {
-            format!(r#"{{"id": "{node}-{id}", "node": "{node}", "at": "2026-01-01T{at}Z", "kind": "gate_verdict", "rw": {rw}, "ro": false, "reasons": ["r{id}"]}}"#)
+            format!(
+                r#"{{"id": "{node}-{id}", "node": "{node}", "at": "2026-01-01T{at}Z", "kind": "gate_verdict", "rw": {rw}, "ro": false, "reasons": ["r{id}"]}}"#
+            )
         };
         let first = format!("[{}, {}]", verdict(1, "a", "10:00:00", true), verdict(2, "a", "11:00:00", false));
         assert_eq!(record(&first), 2);
@@ -156,19 +186,30 @@ mod tests {
         let by = r#"{"id": "a-9", "node": "a", "at": "2026-01-01T12:00:00Z", "kind": "gate_override", "rw": true, "actor": "alice"}"#;
         assert_eq!(record(by), 1);
         assert_eq!(
-            text("SELECT string_agg(concat_ws(' ', node, to_char(opened_at AT TIME ZONE 'UTC', 'HH24:MI:SS'), to_char(closed_at AT TIME ZONE 'UTC', 'HH24:MI:SS'), opened_for ->> 0, closed_for ->> 0), '; ') FROM goahead.switchovers"),
+            text(
+                "SELECT string_agg(concat_ws(' ', node, to_char(opened_at AT TIME ZONE 'UTC', 'HH24:MI:SS'), to_char(closed_at AT TIME ZONE 'UTC', 'HH24:MI:SS'), opened_for ->> 0, closed_for ->> 0), '; ') FROM goahead.switchovers"
+            ),
             "b 11:00:05 r1; a 10:00:00 11:00:00 r1 r2"
         );
         assert_eq!(number("SELECT count(*) FROM goahead.events WHERE kind = 'gate_verdict'"), 4);
         assert_eq!(text("SELECT detail ->> 'actor' FROM goahead.events WHERE kind = 'gate_override'"), "alice");
-        for bad in ["[1]", "\"x\"", r#"{"id": "x", "node": "n", "at": "2026-01-01", "kind": "granted"}"#, r#"{"node": "n", "at": "2026-01-01", "kind": "gate_verdict"}"#] {
+        for bad in [
+            "[1]",
+            "\"x\"",
+            r#"{"id": "x", "node": "n", "at": "2026-01-01", "kind": "granted"}"#,
+            r#"{"node": "n", "at": "2026-01-01", "kind": "gate_verdict"}"#,
+        ] {
             assert!(error_of(&format!("SELECT goahead.record_gate('{bad}')")).starts_with("22023"), "{bad}");
         }
         Spi::run("SET LOCAL goahead.event_retention = '1d'").ok();
         Spi::run("DELETE FROM goahead._housekeeping").expect("it runs");
         Spi::run("UPDATE goahead._gate_entry SET at = at - interval '200 years'").expect("it runs");
         Spi::run("SELECT goahead.sweep()").expect("it runs");
-        assert_eq!(text("SELECT string_agg(id, ',' ORDER BY id) FROM goahead._gate_entry"), "a-2,a-9,b-1", "the newest verdict stays");
+        assert_eq!(
+            text("SELECT string_agg(id, ',' ORDER BY id) FROM goahead._gate_entry"),
+            "a-2,a-9,b-1",
+            "the newest verdict stays"
+        );
     }
 
     #[pg_test]

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -134,9 +134,23 @@ impl Audit {
         }
         let mut line = serde_json::to_vec(entry)?;
         line.push(b'\n');
-        let mut file = File::options().append(true).create(true).mode(0o640).open(&path)?;
+        let mut file = File::options().append(true).read(true).create(true).mode(0o640).open(&path)?;
+        if !ends_a_line(&mut file)? {
+            line.insert(0, b'\n');
+        }
         file.write_all(&line)
     }
+}
+
+/// Whether another line may follow: a crash may have cut off the last one.
+fn ends_a_line(file: &mut File) -> std::io::Result<bool> {
+    if file.metadata()?.len() == 0 {
+        return Ok(true);
+    }
+    let mut last = [0];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    Ok(last == *b"\n")
 }
 
 #[cfg(test)]
@@ -163,6 +177,9 @@ mod tests {
         let again = Audit::open(directory.path(), "n1", 8);
         let left: Vec<String> = again.waiting().lock().iter().map(|entry| entry.id.clone()).collect();
         assert_eq!(left, ["n1-0000000000000007-2", "n1-0000000000000007-3"]);
+        let mut again = again;
+        write(&mut again);
+        assert_eq!(Audit::open(directory.path(), "n1", 9).waiting().lock().len(), 3);
     }
 
     #[test]

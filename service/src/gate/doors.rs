@@ -34,6 +34,7 @@ pub struct Doors {
     seen: Option<Identity>,
     refreshed: u64,
     said: Option<String>,
+    major: Option<u32>,
     /// Writes so far
     pub writes: u64,
 }
@@ -67,6 +68,7 @@ impl Doors {
             seen: None,
             refreshed: 0,
             said: None,
+            major: None,
             writes: 0,
         }
     }
@@ -74,6 +76,11 @@ impl Doors {
     /// How the read-write door stands.
     pub fn door(&self) -> Door {
         self.door
+    }
+
+    /// The server's major version, as far as known: a newer one reads the file alike.
+    pub fn major(&self, facts: &Facts) -> u32 {
+        self.major.or_else(|| major_on_disk(facts)).unwrap_or(hba::NEWEST)
     }
 
     /// What was done last.
@@ -168,11 +175,12 @@ impl Doors {
         local: Option<&Local>,
         facts: &mut Facts,
     ) -> Result<(By, bool), Miss> {
-        let major = local.map(|local| local.server_version / 10_000).or_else(|| major_on_disk(facts));
+        self.major = local.map(|local| local.server_version / 10_000).or(self.major);
+        let major = self.major(facts);
         let by_sql = local.is_some_and(|local| local.extension && local.rules > 0);
         let through_file = |rules: Vec<Desired>, data_directory: Option<PathBuf>| {
             let verdict = opening.map(|verdict| (verdict.open_by.min(verdict.expires), state));
-            write_file(file.to_owned(), rules, state, major.unwrap_or(hba::NEWEST), verdict, data_directory, self.limit)
+            write_file(file.to_owned(), rules, state, major, verdict, data_directory, self.limit)
         };
         if by_sql {
             match self.write_sql(state, opening, facts).await {
@@ -189,9 +197,9 @@ impl Doors {
                 Err(error) => return Err(error),
             }
         }
-        let rules = match (&self.settings.haproxy, major) {
+        let rules = match &self.settings.haproxy {
             // While the database is down nobody knows whether there are rules in it, which come first.
-            (Some(haproxy), Some(major)) if local.is_some() => rendering::rules(haproxy, major).map_err(Miss::Failed)?,
+            Some(haproxy) if local.is_some() => rendering::rules(haproxy, major).map_err(Miss::Failed)?,
             _ => Vec::new(),
         };
         // Without rules of anybody there is nothing to open; what an earlier installation left open is closed.

@@ -202,3 +202,34 @@ pub struct Harepd {
     /// `primaryIP`: this node's address as repmgr's conninfo has it
     pub primary_ip: IpAddr,
 }
+
+#[cfg(test)]
+impl Settings {
+    /// A node without peers, database and listeners.
+    pub fn for_tests(node: &str) -> Self {
+        Self {
+            node: node.to_owned(),
+            mode: Mode::Dual,
+            witness: false,
+            listen: None,
+            peer_listen: None,
+            agent_check_listen: None,
+            peers: Vec::new(),
+            database: "host=/nonexistent dbname=postgres user=postgres".to_owned(),
+            hba_file: None,
+            data_directory: None,
+            repmgr_database: None,
+            system_identifier: None,
+            timings: Timings::default(),
+            read_only: ReadOnly::default(),
+            isolated: Isolated::Close,
+            veto: Vec::new(),
+            state_dir: PathBuf::from("/nonexistent"),
+            trust: PeerTrust { verify_source: true, ..PeerTrust::default() },
+            grpc: false,
+            migrate_from_harepd: false,
+            haproxy: None,
+            harepd: None,
+        }
+    }
+}

@@ -62,7 +62,7 @@ fn the_file_keeps_owner_mode_attributes_and_its_link() {
         assert_eq!(&value[..length], b"x");
     }
     assert_eq!(bed.text(), "two\n");
-    assert_eq!(bed.names(), [".goahead_hba.lock", "pg_hba.conf", "pg_hba.conf.goahead.000001"]);
+    assert_eq!(bed.names(), [".goahead_hba.lock", ".goahead_hba.untold", "pg_hba.conf", "pg_hba.conf.goahead.000001"]);
     let kept = fs::metadata(bed.0.path().join("pg_hba.conf.goahead.000001")).expect("stat");
     assert_eq!((kept.uid(), kept.mode()), (before.uid(), before.mode()), "a backup that others could read");
     assert_eq!(fs::read_dir(links.path()).expect("read").count(), 1, "files beside the link");
@@ -132,7 +132,7 @@ fn what_a_killed_writer_left_is_cleaned_up() {
     let bed = Bed::new("one\n");
     fs::write(bed.0.path().join(".goahead_hba.new"), "half").expect("write");
     put(&bed.path(), "two\n").expect("it is replaced");
-    assert_eq!(bed.names(), [".goahead_hba.lock", "pg_hba.conf", "pg_hba.conf.goahead.000001"]);
+    assert_eq!(bed.names(), [".goahead_hba.lock", ".goahead_hba.untold", "pg_hba.conf", "pg_hba.conf.goahead.000001"]);
 }
 
 #[test]
