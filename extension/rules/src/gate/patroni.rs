@@ -1,6 +1,6 @@
 //! Patroni's health paths, with its exact codes (Patroni 4.1, `patroni/api.py`).
 
-use super::wire::SystemId;
+use super::facts::SystemId;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
