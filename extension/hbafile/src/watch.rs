@@ -88,7 +88,9 @@ impl Watchdog {
 pub fn reload(data_directory: &Path) -> io::Result<u32> {
     let file = data_directory.join("postmaster.pid");
     let text = std::fs::read_to_string(&file)?;
-    let pid = text.lines().next().and_then(|line| line.trim().parse::<i32>().ok()).and_then(Pid::from_raw);
+    // A server in single-user mode writes a negative number.
+    let pid = text.lines().next().and_then(|line| line.trim().parse::<i32>().ok()).filter(|pid| *pid > 0);
+    let pid = pid.and_then(Pid::from_raw);
     let pid = pid.ok_or_else(|| io::Error::other(format!("{} holds no process id", file.display())))?;
     // The server's first process works in its data directory.
     let place = std::fs::read_link(format!("/proc/{}/cwd", pid.as_raw_nonzero()))?;

@@ -1,40 +1,8 @@
+use super::bed::{Bed, SOON, put};
 use crate::{Error, Locked, Stamp, boottime, edit, version, versions};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-const SOON: Duration = Duration::from_secs(10);
-
-struct Bed(tempfile::TempDir);
-
-impl Bed {
-    fn new(text: &str) -> Self {
-        let bed = Self(tempfile::tempdir().expect("a directory"));
-        fs::write(bed.path(), text).expect("write");
-        bed
-    }
-
-    fn path(&self) -> PathBuf {
-        self.0.path().join("pg_hba.conf")
-    }
-
-    fn text(&self) -> String {
-        fs::read_to_string(self.path()).expect("read")
-    }
-
-    fn names(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.0.path()).expect("read");
-        let mut names: Vec<_> =
-            entries.map(|entry| entry.expect("entry").file_name().to_string_lossy().into_owned()).collect();
-        names.sort();
-        names
-    }
-}
-
-fn put(path: &Path, text: &str) -> Result<crate::Edited, Error> {
-    edit(path, SOON, |_| Ok(text.into()), |_| Ok(()))
-}
 
 #[test]
 fn the_file_keeps_owner_mode_attributes_and_its_link() {
@@ -63,7 +31,7 @@ fn the_file_keeps_owner_mode_attributes_and_its_link() {
     }
     assert_eq!(bed.text(), "two\n");
     assert_eq!(bed.names(), [".goahead_hba.lock", ".goahead_hba.untold", "pg_hba.conf", "pg_hba.conf.goahead.000001"]);
-    let kept = fs::metadata(bed.0.path().join("pg_hba.conf.goahead.000001")).expect("stat");
+    let kept = fs::metadata(bed.directory().join("pg_hba.conf.goahead.000001")).expect("stat");
     assert_eq!((kept.uid(), kept.mode()), (before.uid(), before.mode()), "a backup that others could read");
     assert_eq!(fs::read_dir(links.path()).expect("read").count(), 1, "files beside the link");
 }
@@ -130,7 +98,7 @@ fn one_writer_at_a_time_and_no_endless_wait() {
 #[test]
 fn what_a_killed_writer_left_is_cleaned_up() {
     let bed = Bed::new("one\n");
-    fs::write(bed.0.path().join(".goahead_hba.new"), "half").expect("write");
+    fs::write(bed.directory().join(".goahead_hba.new"), "half").expect("write");
     put(&bed.path(), "two\n").expect("it is replaced");
     assert_eq!(bed.names(), [".goahead_hba.lock", ".goahead_hba.untold", "pg_hba.conf", "pg_hba.conf.goahead.000001"]);
 }
@@ -145,7 +113,7 @@ fn who_changes_the_file_meanwhile_is_not_overwritten() {
             if writes < 2 {
                 writes += 1;
                 let text = format!("{}admin {writes}\n", String::from_utf8_lossy(text));
-                let path = if in_place { bed.path() } else { bed.0.path().join("other") };
+                let path = if in_place { bed.path() } else { bed.directory().join("other") };
                 fs::write(&path, text).expect("write");
                 if !in_place {
                     fs::rename(&path, bed.path()).expect("rename");
@@ -206,14 +174,14 @@ fn a_stamp_counts_for_its_file_its_boot_and_its_time() {
     assert!(!dead(&|_| {}));
     assert!(dead(&|stamp| stamp.expires_us = boottime()));
     assert!(dead(&|stamp| stamp.boot_id = "another".to_owned()));
-    fs::write(bed.0.path().join(".goahead_gate.stamp"), "{").expect("write");
+    fs::write(bed.directory().join(".goahead_gate.stamp"), "{").expect("write");
     assert_eq!(Stamp::live(&bed.path()).expect("it reads"), None);
 
     // A copy of the directory, as pg_basebackup makes it.
     stamp.write().expect("it is written");
     let clone = tempfile::tempdir().expect("a directory");
     for name in bed.names() {
-        fs::copy(bed.0.path().join(&name), clone.path().join(&name)).expect("copy");
+        fs::copy(bed.directory().join(&name), clone.path().join(&name)).expect("copy");
     }
     assert_eq!(Stamp::live(&clone.path().join("pg_hba.conf")).expect("it reads"), None);
     Stamp::remove(&bed.path()).expect("it goes");
