@@ -50,7 +50,7 @@ fn rules_reach_the_files_of_a_primary_and_its_standby() {
     expect(&standby, "harw", Answer::Refused);
     assert_eq!(error(&mut there, "SELECT goahead.hba_drop('app')").0, "25006");
     let state = there.query_one("SELECT goahead.node_state() ->> 'in_recovery', goahead.node_state() #>> '{wal_receiver,status}', goahead.topology() #>> '{open_rules,0}'", &[]).expect("node_state");
-    assert_eq!([state.get(0), state.get(1), state.get(2)], ["true", "streaming", "haro"]);
+    assert_eq!([0, 1, 2].map(|column| state.get::<_, String>(column)), ["true", "streaming", "haro"]);
     let upstream = "SELECT goahead.node_state() #>> '{replication,0,state}'";
     assert_eq!(client.query_one(upstream, &[]).expect("node_state").get::<_, String>(0), "streaming");
 
@@ -120,8 +120,8 @@ fn what_would_not_load_is_neither_written_nor_loaded() {
         assert_eq!(std::fs::read_to_string(&path).expect("read"), bad, "an admin's file is left as it is");
         assert_eq!(loaded(&server), time, "an admin's bad line was loaded");
         assert_eq!(check(&server, "harw"), Answer::Asked);
-        let shown = format!("SELECT line FROM goahead.hba_rules() WHERE type IS NULL OR error IS NOT NULL");
-        assert_eq!(names(&mut client, &shown), bad.lines().count().to_string());
+        let shown = "SELECT line FROM goahead.hba_rules() WHERE type IS NULL OR error IS NOT NULL";
+        assert_eq!(names(&mut client, shown), bad.lines().count().to_string());
     }
     hba::write(&path, &good);
     assert!(apply(&mut client, Some("closed")));

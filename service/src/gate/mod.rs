@@ -15,6 +15,7 @@ pub mod control;
 mod database;
 mod doors;
 mod facts;
+mod harepd;
 pub mod legacy_peer;
 mod members;
 pub mod notify;

@@ -16,10 +16,10 @@ pub fn rules(haproxy: &Haproxy, major: u32) -> Result<Vec<Desired>, String> {
     let mut rules = Vec::new();
     for (at, server) in haproxy.servers.iter().enumerate() {
         let address = format!("{server}/{}", if server.is_ipv4() { 32 } else { 128 });
-        let users =
-            [(Some(&haproxy.read_write), "primary", "rw"), (haproxy.read_only.as_ref(), "standby", "ro")];
+        let users = [(Some(&haproxy.read_write), "primary", "rw"), (haproxy.read_only.as_ref(), "standby", "ro")];
         for (user, applies, kind) in users {
-            let Some(user) = user.map(|user| literal(user)) else { continue };
+            let Some(user) = user else { continue };
+            let user = literal(user);
             // pgsql-check names no database, and then it is the user's name.
             let databases = std::iter::once(user.clone()).chain(haproxy.databases.iter().map(|name| literal(name)));
             let database = databases.collect::<Vec<_>>().join(",");

@@ -13,6 +13,7 @@ use super::asking::Asking;
 use super::audit::Audit;
 use super::doors::Doors;
 use super::facts::Facts;
+use super::harepd::{self, Harepds};
 use super::legacy_peer::LegacyPeers;
 use super::orders::Orders;
 use super::own::{Desk, OwnVoter, SERVER};
@@ -74,14 +75,13 @@ impl Drop for Running {
 }
 
 /// Starts a gate. `watchdog` is the program, with its arguments, that closes when this process cannot, see
-/// [`super::watchdog::run`]; `legacy` asks peers that speak harepd's protocol; `stop` ends it. Needs a tokio runtime.
+/// [`super::watchdog::run`]; `stop` ends it. Needs a tokio runtime.
 ///
 /// # Errors
 /// What cannot work, and what to do.
 pub async fn start(
     settings: Settings,
     watchdog: (PathBuf, Vec<String>),
-    legacy: Option<Arc<dyn LegacyPeers>>,
     stop: watch::Receiver<bool>,
 ) -> Result<Running, String> {
     let rules = settings.rules();
@@ -111,12 +111,17 @@ pub async fn start(
             settings: settings.clone(),
             voting: voting.clone(),
             secret,
-            addresses,
+            addresses: addresses.clone(),
             counters: counters.clone(),
             recorder: recorder.clone(),
             newest: Newest::default(),
         };
-        running.peers = Some(peer_server::router(Arc::new(server)));
+        let mut router = peer_server::router(Arc::new(server));
+        if settings.grpc && settings.repmgr_database.is_some() {
+            let table = Box::new(harepd::Table::new(&settings)?);
+            router = router.merge(harepd::routes(harepd::Server::new(&settings, table)));
+        }
+        running.peers = Some(router);
         if settings.mode == Mode::ServerOnly {
             let desk = Desk { voting, shown: shown.clone() };
             let router = desk.router().merge(control::status_router(gate.clone()));
@@ -125,6 +130,10 @@ pub async fn start(
         }
         own = OwnVoter::Here(voting);
     }
+    let legacy: Option<Arc<dyn LegacyPeers>> = match settings.grpc {
+        true => Some(Arc::new(Harepds::new(&settings, addresses)?)),
+        false => None,
+    };
     let audit = Audit::open(&settings.state_dir, &settings.node, incarnation);
     let copier = Copier {
         settings: settings.clone(),

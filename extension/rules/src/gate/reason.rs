@@ -1,6 +1,7 @@
 //! Why a door is open or closed, in words that say what to do.
 
-use super::wire::{Refusal, SystemId, maybe_micros, micros};
+use super::facts::SystemId;
+use super::wire::{Refusal, maybe_micros, micros};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -50,6 +51,16 @@ pub enum Reason {
         /// Their age.
         #[serde(rename = "age_us", with = "micros")]
         age: Duration,
+    },
+    /// The round was slower than its lease.
+    #[error("this round took {:.1} s, longer than its lease of {:.1} s; is the machine overloaded, or was the gate stopped?", .took.as_secs_f64(), .lease.as_secs_f64())]
+    Late {
+        /// How long it took.
+        #[serde(rename = "took_us", with = "micros")]
+        took: Duration,
+        /// The lease.
+        #[serde(rename = "lease_us", with = "micros")]
+        lease: Duration,
     },
     /// Shutting down.
     #[error("the local database is shutting down")]

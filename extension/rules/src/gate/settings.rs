@@ -1,6 +1,7 @@
 //! What an operator sets, and whether it can work.
 
-use super::wire::{SystemId, Terms};
+use super::facts::SystemId;
+use super::wire::Terms;
 use std::time::Duration;
 
 /// A member of the cluster: each has one vote.
@@ -115,6 +116,11 @@ impl Settings {
     /// For how long a voter keeps an ack.
     pub fn hold(&self) -> Duration {
         self.lease + self.skew
+    }
+
+    /// A time that has passed on every clock when this has passed on ours.
+    pub fn stretched(&self, duration: Duration) -> Duration {
+        duration + duration.mul_f64(self.skew.as_secs_f64() / self.lease.as_secs_f64().max(f64::MIN_POSITIVE))
     }
 
     /// The nodes with data, but for this one.

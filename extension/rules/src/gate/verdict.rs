@@ -1,7 +1,8 @@
 //! The outcome of a round.
 
+use super::facts::{NodeFacts, SystemId};
 use super::reason::Reason;
-use super::wire::{Ask, Micros, NodeFacts, PROTOCOL, Report, RwDoor, SystemId, Want};
+use super::wire::{Ask, Micros, PROTOCOL, Report, RwDoor, Want};
 use super::{Answer, Settings};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -45,8 +46,8 @@ pub struct Verdict {
     pub ro_reasons: Vec<Reason>,
     /// What should be mended and closes nothing.
     pub warnings: Vec<Reason>,
-    /// The voters whose acks counted.
-    pub acks: Vec<String>,
+    /// The acks that are in force, and until when each counts: a lease from when it was asked for.
+    pub acks: BTreeMap<String, Micros>,
     /// The primary of the highest timeline, as far as is known: this node or one that was heard.
     pub primary: Option<String>,
     /// The cluster that this process belongs to since it first saw one.

@@ -44,7 +44,7 @@ async fn work(settings: Settings) -> CommandResult {
         ["gate", "watch", "--gate", &std::process::id().to_string()].map(str::to_owned).to_vec(),
     );
     let mode = settings.mode;
-    let mut running = gate::start(settings, watchdog, None, stopping).await.map_err(Failure::new)?;
+    let mut running = gate::start(settings, watchdog, stopping).await.map_err(Failure::new)?;
     let listeners = sockets.open(&running, &closing).map_err(Failure::new)?;
     notify::tell("READY=1");
     let failed = tokio::select! {

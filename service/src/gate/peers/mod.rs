@@ -23,7 +23,7 @@ use super::settings::{Peer, Settings};
 
 pub mod addresses;
 pub mod sign;
-mod tls;
+pub mod tls;
 
 pub use addresses::Addresses;
 pub use sign::Secret;
