@@ -7,6 +7,7 @@
 
 mod address;
 mod block;
+mod check;
 mod desired;
 mod dialect;
 mod drift;
@@ -28,6 +29,8 @@ mod urls;
 
 pub use address::Address;
 pub use block::{close, inspect, install, open_gated, remove};
+#[doc(hidden)]
+pub use check::check_text;
 pub use desired::{Applies, Desired, Fields, State};
 pub use dialect::{Dialect, Files, NoFiles, Unread};
 pub use drift::{Drift, Markers, Misplaced};

@@ -99,14 +99,12 @@ pub(super) fn scan(text: &[u8]) -> Vec<Piece<'_>> {
 
 /// Of lines that the server reads as one: how many at their beginning are foreign, and what of ours follows.
 fn split(group: &[&[u8]]) -> (usize, Option<(What, usize)>) {
-    for (index, line) in group.iter().enumerate() {
-        if let Some(what) = alone(line) {
-            return (index, Some((what, 1)));
-        }
-    }
-    match spread(group) {
-        Some((ours, count)) => (0, Some((What::Ours(ours), count))),
-        None => (group.len(), None),
+    let single = group.iter().enumerate().find_map(|(index, line)| Some((index, alone(line)?)));
+    let before = single.as_ref().map_or(group.len(), |(index, _)| *index);
+    match (spread(&group[..before]), single) {
+        (Some((ours, count)), _) => (0, Some((What::Ours(ours), count))),
+        (None, Some((index, what))) => (index, Some((what, 1))),
+        (None, None) => (group.len(), None),
     }
 }
 
