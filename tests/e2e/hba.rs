@@ -7,7 +7,7 @@ use goahead_tests::hba::{self, Answer, apply, check, error, expect, set_rules};
 use goahead_tests::postgres::Postgres;
 use goahead_tests::process::{User, signal_pid};
 use goahead_tests::{SOON, eventually};
-use postgres::Client;
+use postgres::{Client, NoTls};
 use rustix::process::Signal;
 
 /// When the server last loaded its settings, as a new session sees it.
@@ -65,6 +65,37 @@ fn rules_reach_the_files_of_a_primary_and_its_standby() {
     });
     assert!(apply(&mut there, None));
     expect(&standby, "haro", Answer::Trusted);
+}
+
+#[test]
+fn people_and_the_gate_need_no_superuser() {
+    let server = Postgres::start();
+    let _ = server.database("fleet");
+    let roles = "CREATE ROLE dba LOGIN; GRANT goahead_hba TO dba; CREATE ROLE gate LOGIN; GRANT goahead_gate TO gate";
+    server.connect("fleet").batch_execute(roles).expect("roles");
+    let login = |user: &str| Client::connect(&server.url("fleet", user), NoTls).expect("a session");
+    let (mut dba, mut gate) = (login("dba"), login("gate"));
+    set_rules(&mut dba);
+    assert!(apply(&mut gate, Some("primary")));
+    expect(&server, "harw", Answer::Asked);
+    assert!(apply(&mut dba, Some("closed")));
+    expect(&server, "harw", Answer::Refused);
+    // The one check that only a superuser may make works for them too, and leaves them nothing.
+    let path = hba::file(&server);
+    let text = std::fs::read_to_string(&path).expect("read");
+    hba::write(&path, &format!("{text}host all all 10.0.0.1/32 radius radiusservers=a..b radiussecrets=s\n"));
+    assert_eq!(error(&mut gate, "SELECT goahead.hba_apply('primary')").0, "F0000");
+    assert_eq!(error(&mut gate, "SELECT * FROM pg_hba_file_rules").0, "42501");
+    assert_eq!(error(&mut gate, "SELECT goahead.hba_drop('app')").0, "42501");
+    let standby = server.standby(&[]);
+    let upstream = "SELECT goahead.node_state() #>> '{replication,0,state}'";
+    eventually("the standby streams, and the gate may see it", SOON, || {
+        gate.query_one(upstream, &[])
+            .expect("node_state")
+            .get::<_, Option<String>>(0)
+            .filter(|state| state == "streaming")
+    });
+    drop(standby);
 }
 
 #[test]

@@ -69,8 +69,9 @@ impl Watchdog {
             reload().map_err(|problem| Error::reading(Path::new("the server's first process"), problem))?;
             locked.reloaded();
         }
-        // A file that does not load is not looked at again until somebody has mended it.
-        self.closed = Identity::of(&self.path).ok();
+        // A file that does not load is not looked at again until somebody has changed it.
+        let seen = Seen::glance(&self.path)?;
+        self.closed = hba::open_gated(&seen.text).is_empty().then_some(seen.identity);
         Ok(Step::Closed(closed))
     }
 

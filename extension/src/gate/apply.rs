@@ -120,8 +120,12 @@ fn load(locked: &Locked, edited: &Edited) {
     // Also when asking ends in an ERROR.
     let undo = Undo { locked, edited, wanted: true };
     if let Some(problem) = server::refusal(locked.target()) {
-        drop(undo);
-        let change = if edited.changed() { "; the change was taken back" } else { "" };
+        undo.spare();
+        let change = match locked.undo(edited) {
+            Ok(()) if edited.changed() => "; the change was taken back".to_owned(),
+            Ok(()) => String::new(),
+            Err(error) => format!("; the change could not be taken back: {error}"),
+        };
         let error = Error::Invalid { path: locked.target().to_owned(), problem: format!("{problem}{change}") };
         server::raise(&error);
     }

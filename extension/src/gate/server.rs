@@ -4,8 +4,9 @@ use crate::store::{self, Store};
 use goahead_hba_file::Error;
 use goahead_rules::hba::Dialect;
 use pgrx::prelude::*;
-use std::ffi::CStr;
+use std::ffi::{CStr, OsStr};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// The major version that this is built for.
@@ -15,7 +16,7 @@ pub const MAJOR: u32 = pg_sys::PG_VERSION_NUM / 10_000;
 pub fn hba_file() -> PathBuf {
     // SAFETY: the server sets it before it loads any library, and never again.
     let name = unsafe { CStr::from_ptr(pg_sys::HbaFileName) };
-    PathBuf::from(std::ffi::OsString::from(name.to_string_lossy().into_owned()))
+    PathBuf::from(OsStr::from_bytes(name.to_bytes()))
 }
 
 /// What this server makes of a line.
@@ -110,8 +111,9 @@ pub fn refusal(path: &Path) -> Option<String> {
         as_superuser(store, |store| {
             store
                 .first(
-                    "SELECT count(*), count(*) FILTER (WHERE r.type IS NULL), min(r.line_number) FILTER (WHERE r.type IS NULL),
-                            min(r.error) FILTER (WHERE r.type IS NULL)
+                    "SELECT count(*), count(*) FILTER (WHERE r.type IS NULL),
+                            (pg_catalog.array_agg(r.line_number ORDER BY r.line_number) FILTER (WHERE r.type IS NULL))[1],
+                            (pg_catalog.array_agg(r.error ORDER BY r.line_number) FILTER (WHERE r.type IS NULL))[1]
                        FROM pg_catalog.pg_hba_file_rules r",
                     &[],
                     |row| (row.get::<i64>(1), row.get::<i64>(2), row.opt::<i32>(3), row.opt::<String>(4)),
@@ -124,6 +126,7 @@ pub fn refusal(path: &Path) -> Option<String> {
     }
     (bad > 0).then(|| {
         let said = said.unwrap_or_else(|| "the server does not say why".to_owned());
-        format!("line {} and {} more: {said}", first.unwrap_or_default(), bad - 1)
+        let more = if bad > 1 { format!(" and {} more", bad - 1) } else { String::new() };
+        format!("line {}{more}: {said}", first.unwrap_or_default())
     })
 }
