@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Shows a failover of three private database nodes with repmgr, gates and HAProxy. Used by `make demo-gate`; nothing stays.
+# Shows a failover of three private database nodes with repmgr, gates and HAProxy: demo-gate.sh [--stay]. Nothing is left
+# behind. With --stay it leaves the nodes to you, before the failover, until Ctrl-C.
 . "$(dirname "$0")/env.sh"
 need_postgres
 tools/setup-gate.sh
@@ -13,5 +14,5 @@ chmod 755 "$stage"
 tools/private-postgres.sh "$stage"
 
 status=0
-GOAHEAD_PG_BIN=$stage$PG_BIN GOAHEAD_BIN=$PWD/target/release/goahead target/release/demo-gate || status=$?
+GOAHEAD_PG_BIN=$stage$PG_BIN GOAHEAD_BIN=$PWD/target/release/goahead target/release/demo-gate "$@" || status=$?
 exit "$status"

@@ -11,7 +11,7 @@ mod repmgr;
 pub mod timeline;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use self::gate::Gate;
@@ -189,6 +189,11 @@ impl Bed {
             text += &format!("host all app {address}/32 scram-sha-256 # applications\n");
         }
         text
+    }
+
+    /// Where its files are: nN is the data directory of node N, sN has its socket, repmgrN.conf and gateN.yml are theirs.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// What it was built as.
@@ -387,6 +392,11 @@ impl Bed {
     /// From now on asks every data node through every door from the first HAProxy's place.
     pub fn watch(&mut self) {
         self.watch_from(|_| 0);
+    }
+
+    /// Asks no more; what was seen is forgotten.
+    pub fn stop_watching(&mut self) {
+        self.poller = None;
     }
 
     /// What was seen since [`Bed::watch`].

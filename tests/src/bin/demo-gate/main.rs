@@ -1,6 +1,7 @@
 //! Shows the gate at work: three machines with repmgr and HAProxy, a primary that dies, and what each gate says and why.
 //!
 //! Everything is private and on loopback, and is gone at the end, also after Ctrl-C. `make demo-gate` runs it.
+//! With `--stay` it stops before the failover, and leaves the machines to whoever runs it until Ctrl-C.
 
 mod screen;
 
@@ -24,7 +25,15 @@ fn main() -> ExitCode {
             quiet(panic);
         }
     }));
-    match std::panic::catch_unwind(demo) {
+    let stay = match std::env::args().skip(1).collect::<Vec<_>>().as_slice() {
+        [] => false,
+        [word] if word == "--stay" => true,
+        _ => {
+            eprintln!("usage: demo-gate [--stay]");
+            return ExitCode::from(2);
+        }
+    };
+    match std::panic::catch_unwind(|| demo(stay)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) if interrupted() => {
             println!("Stopped; everything is cleaned up.");
@@ -47,7 +56,7 @@ fn wait_for_signals() {
     });
 }
 
-fn demo() {
+fn demo(stay: bool) {
     let screen = Screen::new();
     screen
         .step("Three machines: PostgreSQL with repmgr and repmgrd (a primary, a standby, a witness), HAProxy in front");
@@ -69,6 +78,11 @@ fn demo() {
     bed.watch();
     follow(&bed, &screen, |bed| leads(bed, "node1") && reads(bed, "node2"));
     tell(&bed, &screen);
+    if stay {
+        // What is seen would be kept for hours.
+        bed.stop_watching();
+        leave_it(&bed, &screen);
+    }
     psql(&bed, &screen, "CREATE TABLE orders (id int PRIMARY KEY, taken_by text)");
     psql(&bed, &screen, "INSERT INTO orders VALUES (1, host(inet_server_addr())) RETURNING *");
 
@@ -96,6 +110,20 @@ fn demo() {
     screen.step("Never did two machines take writes at once, asked every 50 ms at every door. Cleaning up");
 }
 
+/// Says how to reach everything, and prints what changes until somebody ends it.
+fn leave_it(bed: &Bed, screen: &Screen) -> ! {
+    screen.step("It stays until Ctrl-C. In another terminal:");
+    let haproxy = bed.haproxy().address;
+    let url = |port: u16| format!("host={haproxy} port={port} user=app password=app dbname=postgres");
+    let programs = goahead_tests::postgres::programs();
+    screen.output(&format!("BED={} PGBIN={}", bed.directory().display(), programs.display()));
+    screen.output(&format!("NODE1={} NODE2={}", bed.gate("node1").health(), bed.gate("node2").health()));
+    screen.output(&format!("WRITES='{}'", url(bed.pools.check_rw)));
+    screen.output(&format!("READS='{}'", url(bed.pools.check_ro)));
+    watch_until(bed, screen, None, |_| false);
+    unreachable!("nothing but an interruption ends this")
+}
+
 /// Whether HAProxy sends writes to this node, and to no other.
 fn leads(bed: &Bed, node: &str) -> bool {
     bed.haproxy().up("check_rw") == [node] && bed.haproxy().up("http_rw") == [node]
@@ -109,10 +137,16 @@ fn reads(bed: &Bed, node: &str) -> bool {
 
 /// Prints every change until `done`.
 fn follow(bed: &Bed, screen: &Screen, done: impl Fn(&Bed) -> bool) {
+    watch_until(bed, screen, Some(PATIENCE), done);
+}
+
+/// Prints every change until `done`, which must come within `limit`.
+fn watch_until(bed: &Bed, screen: &Screen, limit: Option<Duration>, done: impl Fn(&Bed) -> bool) {
     let mut changes = Changes::new(bed);
     while !done(bed) {
         assert!(!interrupted(), "interrupted");
-        assert!(changes.begun.elapsed() < PATIENCE, "not within {PATIENCE:?}\n{}", bed.timeline());
+        let in_time = limit.is_none_or(|limit| changes.begun.elapsed() < limit);
+        assert!(in_time, "not within {PATIENCE:?}\n{}", bed.timeline());
         changes.print(bed, screen);
         std::thread::sleep(Duration::from_millis(50));
     }
