@@ -204,6 +204,7 @@ pub fn node_facts(local: &Local, now: Micros) -> NodeFacts {
         }),
         replay_paused: local.replay_paused,
         replay_age: local.replay_age_us.map(micros),
+        replay_lag: replay_lag(local),
         downstream: local
             .downstream
             .iter()
@@ -217,6 +218,15 @@ pub fn node_facts(local: &Local, now: Micros) -> NodeFacts {
             })
             .collect(),
     }
+}
+
+/// How far replay is behind what has been received: nothing when all of it is replayed, else at most the age of the last
+/// transaction that is.
+fn replay_lag(local: &Local) -> Option<Duration> {
+    if local.received_lsn.is_some() && local.replayed_lsn >= local.received_lsn {
+        return Some(Duration::ZERO);
+    }
+    local.replay_age_us.map(Duration::from_micros)
 }
 
 /// What the source says about the node called `node`; nothing where none is configured.
