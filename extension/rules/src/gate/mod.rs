@@ -22,6 +22,8 @@ mod model;
 #[cfg(test)]
 mod schedules;
 #[cfg(test)]
+mod tests;
+#[cfg(test)]
 mod world;
 
 pub use agent::{Agent, agent_check};
