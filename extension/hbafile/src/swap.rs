@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 /// Name of the new text until it is in place. Only who holds the lock writes it, so one that is found was left behind
 /// by a writer that was killed.
-const NEW: &str = ".goahead_hba.new";
+pub(crate) const NEW: &str = ".goahead_hba.new";
 
 /// What became of a replacement.
 pub(crate) enum Swapped {
@@ -125,7 +125,7 @@ impl Drop for Kept {
 
 /// After an exchange: whether what came out is what was seen. If not, somebody got in between; theirs goes back, and
 /// if they replaced ours meanwhile, that.
-fn settle(new: &Path, place: &Place, seen: &Seen, ours: Identity) -> Result<bool, Error> {
+pub(crate) fn settle(new: &Path, place: &Place, seen: &Seen, ours: Identity) -> Result<bool, Error> {
     if seen.is_still_at(new)? {
         return Ok(true);
     }

@@ -1,6 +1,7 @@
 //! The file under hostile circumstances.
 
 mod bed;
+mod between;
 mod files;
 mod gated;
 mod killed;

@@ -96,6 +96,26 @@ fn one_writer_at_a_time_and_no_endless_wait() {
 }
 
 #[test]
+fn a_lock_file_that_was_removed_locks_nobody_out_and_lets_nobody_in() {
+    let bed = Bed::new("one\n");
+    let path = bed.directory().join(".goahead_hba.lock");
+    let first = Locked::take(&bed.path(), SOON, &mut || {}).expect("the lock");
+    // One waits for the old file; it is removed, and another takes the new one.
+    let waiter = std::thread::spawn({
+        let file = bed.path();
+        move || Locked::take(&file, SOON, &mut || {}).map(|_| ()).expect("the lock")
+    });
+    std::thread::sleep(Duration::from_millis(30));
+    fs::remove_file(&path).expect("remove");
+    let second = Locked::take(&bed.path(), SOON, &mut || {}).expect("the lock");
+    drop(first);
+    std::thread::sleep(Duration::from_millis(50));
+    assert!(!waiter.is_finished(), "two hold it");
+    drop(second);
+    waiter.join().expect("the waiter");
+}
+
+#[test]
 fn what_a_killed_writer_left_is_cleaned_up() {
     let bed = Bed::new("one\n");
     fs::write(bed.directory().join(".goahead_hba.new"), "half").expect("write");

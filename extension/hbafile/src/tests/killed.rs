@@ -5,6 +5,7 @@ use crate::{Error, edit, read};
 use goahead_rules::hba::{self, Desired, Dialect, Fields, State};
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -111,12 +112,21 @@ fn ansible(path: &Path, line: &str) {
         text.lines().filter(|line| !line.is_empty()).map(|line| (!line.starts_with('#'), line)).collect();
     lines.insert((true, line));
     let text: String = lines.into_iter().map(|(_, line)| format!("{line}\n")).collect();
-    fs::write(path, text).expect("write");
+    write_slowly(path, &text);
+}
+
+/// In place, truncated first, in pieces: what a copy does on a busy machine.
+fn write_slowly(path: &Path, text: &str) {
+    let mut file = fs::File::create(path).expect("open");
+    for piece in text.as_bytes().chunks(text.len() / 4 + 1) {
+        std::thread::sleep(Duration::from_millis(2));
+        file.write_all(piece).expect("write");
+    }
 }
 
 /// As Patroni does it: the whole file from its own list, in place.
 fn patroni(path: &Path, lines: &[String]) {
-    fs::write(path, format!("# It will be overwritten by Patroni!\n{}", lines.concat())).expect("write");
+    write_slowly(path, &format!("# It will be overwritten by Patroni!\n{}", lines.concat()));
 }
 
 #[test]
