@@ -93,6 +93,17 @@ GRANT EXECUTE ON FUNCTION
     goahead.sweep(), goahead.check_token(text)
     TO goahead_service;
 
+-- The file decides who may log in as whom: these two are as good as superuser, and nobody else's.
+GRANT SELECT ON goahead.hba_desired TO goahead_hba, goahead_gate;
+GRANT SELECT ON goahead.switchovers TO goahead_reader, goahead_hba, goahead_gate;
+GRANT EXECUTE ON FUNCTION goahead.version(), goahead.hba_rules(), goahead.hba_preview(text), goahead.hba_apply(text),
+    goahead.node_state(), goahead.topology()
+    TO goahead_hba, goahead_gate;
+GRANT EXECUTE ON FUNCTION goahead.hba_check(text, int), goahead.hba_set(text, text, text, text, text, text, text, text, text, int),
+    goahead.hba_drop(text), goahead.hba_versions(), goahead.hba_version(bigint), goahead.hba_restore(bigint)
+    TO goahead_hba;
+GRANT EXECUTE ON FUNCTION goahead.record_gate(jsonb) TO goahead_gate;
+
 -- What the functions of the library do; those of sql/ are described where they are created.
 COMMENT ON FUNCTION goahead.version() IS 'Version of the installed library; goahead serve wants the same major and minor';
 COMMENT ON FUNCTION goahead.go_duration(text) IS 'A duration as Go writes it (300ms, 2h45m) as an interval';
@@ -148,3 +159,14 @@ COMMENT ON FUNCTION goahead.finish_job(bigint, int, text, int, text, text) IS 'R
 COMMENT ON FUNCTION goahead.release_job(bigint, int, text) IS 'Gives a claimed job back, to be run by another runner at once';
 COMMENT ON FUNCTION goahead.release_runner(text) IS 'Gives back all that a runner of this name had claimed in its previous life';
 COMMENT ON FUNCTION goahead.sweep() IS 'Judges deadlines, ends rollouts, counts and trims; to be called about once a second by any number of services';
+COMMENT ON FUNCTION goahead._hba_lines(text, int) IS 'What hba_rules and hba_check show';
+COMMENT ON FUNCTION goahead.hba_set(text, text, text, text, text, text, text, text, text, int) IS 'Sets a rule that pg_hba.conf of every node is to have; true if that changed anything. Databases and users are written as in the file; applies primary or standby: open while the gate lets such traffic in, else the method otherwise. The nodes'' files follow at their next hba_apply';
+COMMENT ON FUNCTION goahead.hba_drop(text) IS 'Drops a rule; false if there was none. The nodes'' files follow at their next hba_apply';
+COMMENT ON FUNCTION goahead.hba_preview(text) IS 'The managed block as hba_apply would write it for a state: closed, primary, standby, both; by default what the gate''s live verdict says, else closed';
+COMMENT ON FUNCTION goahead.hba_apply(text) IS 'Brings the rules into this node''s pg_hba.conf and reloads it; true if the file changed. A file that would not load is left as it is. Not in a transaction that has written';
+COMMENT ON FUNCTION goahead.hba_versions() IS 'Previous versions of this node''s pg_hba.conf, newest first; ten are kept';
+COMMENT ON FUNCTION goahead.hba_version(bigint) IS 'The text of a previous version';
+COMMENT ON FUNCTION goahead.hba_restore(bigint) IS 'Brings back what a previous version had outside of the managed block, with the rules of now; true if the file changed. Not in a transaction that has written';
+COMMENT ON FUNCTION goahead.node_state() IS 'What this node knows of itself: role, timeline, positions, receiver, standbys, files; no replicated table is asked';
+COMMENT ON FUNCTION goahead.topology() IS 'What this node believes: its role, its neighbours in replication, its gate''s verdict, the gated rules that are open in its file';
+COMMENT ON FUNCTION goahead.record_gate(jsonb) IS 'Notes verdicts and overrides that gates report, each id once, in goahead.events and goahead.switchovers; returns how many were new';

@@ -9,7 +9,7 @@ stage=$(mktemp -d /var/tmp/ga.XXXXXX)
 trap 'restore_extension; rm -rf "$stage"' EXIT
 chmod 755 "$stage"
 
-test_rules() { cargo test -p goahead-rules "$@"; }
+test_rules() { cargo test -p goahead-rules -p goahead-hba-file "$@"; }
 
 # The files of the extension where PostgreSQL looks for them.
 extension_files() {

@@ -7,6 +7,7 @@ use pgrx::prelude::*;
 mod clock;
 mod config;
 mod events;
+mod gate;
 mod jobs;
 mod library;
 mod locks;
@@ -16,6 +17,7 @@ mod sets;
 mod store;
 mod sweep;
 mod tokens;
+mod watchdog;
 
 ::pgrx::pg_module_magic!(name, version);
 
@@ -35,12 +37,15 @@ extension_sql_file!(
     requires = ["lists", library::_passed, library::_is_heard]
 );
 extension_sql_file!("../../sql/operations.sql", name = "operations", requires = ["lists"]);
+extension_sql_file!("../../sql/gate.sql", name = "gate", requires = ["operations", gate::view::_hba_lines]);
 extension_sql_file!("../../sql/grants.sql", name = "grants", finalize);
 
 /// Called when the library is loaded.
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     config::register();
+    gate::close_at_start();
+    watchdog::register();
 }
 
 #[cfg(any(test, feature = "pg_test"))]

@@ -39,6 +39,8 @@ pub const SETTINGS: i32 = 1;
 pub const EPOCH: i32 = 2;
 /// The housekeeping of a sweep.
 pub const SWEEP: i32 = 3;
+/// The rules of pg_hba.conf are being changed.
+pub const HBA: i32 = 4;
 
 thread_local! {
     // Text of a statement to its plan; Postgres replans by itself when a table changes.

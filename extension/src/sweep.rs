@@ -2,7 +2,7 @@
 
 use crate::clock;
 use crate::store::{self, Store};
-use crate::{locks, rendezvous, restarts};
+use crate::{gate, locks, rendezvous, restarts};
 use pgrx::JsonB;
 use pgrx::prelude::*;
 use serde_json::json;
@@ -17,7 +17,10 @@ fn sweep() -> JsonB {
         let locks = locks::sweep(store, clock);
         let signals = rendezvous::sweep(store, clock);
         let trimmed = if is_housekeeper(store) {
-            restarts::housekeeping(store) + locks::prune(store) + rendezvous::housekeeping(store)
+            restarts::housekeeping(store)
+                + locks::prune(store)
+                + rendezvous::housekeeping(store)
+                + gate::housekeeping(store)
         } else {
             0
         };

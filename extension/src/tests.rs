@@ -3,6 +3,7 @@
 mod access;
 mod calls;
 mod coordinator;
+mod hba;
 mod locks;
 mod operations;
 mod operators;

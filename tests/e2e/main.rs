@@ -11,6 +11,8 @@ mod disk_full;
 mod dump_restore;
 mod embedded;
 mod fleetlock;
+mod hba;
+mod hba_gate;
 mod hostile;
 mod lock_clock;
 mod lock_command;

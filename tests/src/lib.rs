@@ -7,6 +7,7 @@
 pub mod clock;
 pub mod command;
 pub mod fleet;
+pub mod hba;
 pub mod history;
 pub mod http;
 pub mod locks;

@@ -69,6 +69,33 @@ impl Postgres {
         server
     }
 
+    /// A standby that streams from this server, made by `pg_basebackup`, with settings of its own.
+    pub fn standby(&self, settings: &[&str]) -> Self {
+        let user = User::postgres();
+        let directory = crate::directory(user);
+        let data = directory.path().join("data");
+        let data = data.to_str().expect("a path in UTF-8");
+        self.program("pg_basebackup", &["--no-sync", "--checkpoint=fast", "--write-recovery-conf", "-D", data]);
+        let mut server = Self {
+            directory,
+            settings: settings.iter().map(ToString::to_string).collect(),
+            environment: Vec::new(),
+            child: None,
+        };
+        server.launch();
+        server
+    }
+
+    /// The data directory.
+    pub fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    /// Other settings, from the next start on.
+    pub fn set(&mut self, settings: &[&str]) {
+        self.settings = settings.iter().map(ToString::to_string).collect();
+    }
+
     /// The directory of the socket.
     pub fn socket(&self) -> &Path {
         self.directory.path()
@@ -102,30 +129,32 @@ impl Postgres {
     /// Starts a killed server again, and waits until it answers.
     pub fn launch(&mut self) {
         // Until the last backend of a killed server has noticed, the data directory counts as in use.
-        let data = self.directory.path().join("data");
+        eventually("the database server starts", SOON, || self.try_launch().then_some(()));
+    }
+
+    /// Starts it, and waits until it answers or has ended; whether it answers.
+    pub fn try_launch(&mut self) -> bool {
         let log = self.directory.path().join("log");
-        eventually("the database server starts", SOON, || {
-            let log = std::fs::File::options().create(true).append(true).open(&log).expect("log file");
-            let mut command = User::postgres().command(programs().join("postgres"));
-            command.arg("-D").arg(&data).arg("-k").arg(self.directory.path());
-            command.args(["-c", "listen_addresses=", "-c", "max_connections=200"]);
-            for setting in &self.settings {
-                command.args(["-c", setting]);
+        let log = std::fs::File::options().create(true).append(true).open(&log).expect("log file");
+        let mut command = User::postgres().command(programs().join("postgres"));
+        command.arg("-D").arg(self.data()).arg("-k").arg(self.directory.path());
+        command.args(["-c", "listen_addresses=", "-c", "max_connections=200"]);
+        for setting in &self.settings {
+            command.args(["-c", setting]);
+        }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::null()).stdout(log.try_clone().expect("dup")).stderr(log);
+        let mut child = command.spawn().expect("postgres starts");
+        loop {
+            if self.try_connect("postgres").is_ok() {
+                self.child = Some(child);
+                return true;
             }
-            command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-            command.stdin(Stdio::null()).stdout(log.try_clone().expect("dup")).stderr(log);
-            let mut child = command.spawn().expect("postgres starts");
-            loop {
-                if self.try_connect("postgres").is_ok() {
-                    self.child = Some(child);
-                    return Some(());
-                }
-                if child.try_wait().expect("wait").is_some() {
-                    return None;
-                }
-                std::thread::sleep(Duration::from_millis(20));
+            if child.try_wait().expect("wait").is_some() {
+                return false;
             }
-        });
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Stops the server as its own administrator would, disconnecting everybody.

@@ -34,6 +34,11 @@ impl User {
         Self(Some((id(2), id(3))))
     }
 
+    /// Whether it may do everything, so that no mode of a file keeps it out.
+    pub fn is_root(self) -> bool {
+        self.0.map_or_else(|| geteuid().is_root(), |(uid, _)| uid == 0)
+    }
+
     /// A command that runs as this user.
     pub fn command(self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new(program.as_ref());

@@ -1,0 +1,95 @@
+//! What can go wrong with the file, and how it is mended.
+
+use rustix::io::Errno;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why the file was not read or replaced. Whatever the error, the file is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be replaced where it lies: read-only file system, bind mount, no right to the directory.
+    #[error("hba_unwritable: {path} cannot be replaced: {problem}", path = path.display())]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        problem: String,
+    },
+    /// Somebody else kept changing the file.
+    #[error("hba_conflict: {path} was changed by somebody else {tries} times while it was being replaced", path = path.display())]
+    Conflict {
+        /// The file.
+        path: PathBuf,
+        /// How often it was tried.
+        tries: u32,
+    },
+    /// Another writer of ours held the lock too long.
+    #[error("hba_busy: another process of goahead has held {path} for more than {waited_ms} ms", path = path.display())]
+    Busy {
+        /// The lock file.
+        path: PathBuf,
+        /// How long was waited, in milliseconds.
+        waited_ms: u128,
+    },
+    /// The new text would not load, so it was not written.
+    #[error("hba_invalid: {path} would not load: {problem}", path = path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with the line.
+        problem: String,
+    },
+    /// There is no such file or version.
+    #[error("hba_missing: there is no {path}", path = path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Anything else.
+    #[error("hba_io: {path}: {problem}", path = path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        problem: io::Error,
+    },
+}
+
+impl Error {
+    /// What to do about it.
+    #[must_use]
+    pub fn mend(&self) -> &'static str {
+        match self {
+            Self::Unwritable { .. } => {
+                "the file is replaced by rename, never written in place: let the server's user own the file and write to \
+                 its directory, and mount the directory instead of the single file; until then gate by HTTP"
+            }
+            Self::Conflict { .. } => "a tool is rewriting the file just now: try again when it has finished",
+            Self::Busy { .. } => "try again; if it stays, look which process has the lock file open (fuser -v)",
+            Self::Invalid { .. } => "mend the line; nothing was written, and the server keeps the rules that it has",
+            Self::Missing { .. } => "look at SHOW hba_file and at goahead.hba_versions()",
+            Self::Io { .. } => "look at the disk and at the rights of the file; nothing was written",
+        }
+    }
+
+    /// An error of the operating system while the file was only read.
+    pub(crate) fn reading(path: &Path, problem: impl Into<io::Error>) -> Self {
+        let problem = problem.into();
+        match problem.kind() {
+            io::ErrorKind::NotFound => Self::Missing { path: path.to_owned() },
+            _ => Self::Io { path: path.to_owned(), problem },
+        }
+    }
+
+    /// An error of the operating system while it was being replaced.
+    pub(crate) fn writing(path: &Path, problem: impl Into<io::Error>) -> Self {
+        let problem = problem.into();
+        match problem.raw_os_error().map(Errno::from_raw_os_error) {
+            // EBUSY: the file itself is a mount point. EXDEV: it lies on another mount than its directory.
+            Some(Errno::ROFS | Errno::BUSY | Errno::ACCESS | Errno::PERM | Errno::XDEV) => {
+                Self::Unwritable { path: path.to_owned(), problem: problem.to_string() }
+            }
+            _ => Self::Io { path: path.to_owned(), problem },
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! The file pg_hba.conf on disk: what the extension and the gate's process share.
+//!
+//! Nothing here knows SQL or the network, and nothing decides who is let in: that is [`goahead_rules`]. A file is only
+//! ever replaced as a whole, by a rename that is durable; never written in place, because a server that starts or
+//! reloads meanwhile would read half of it.
+//!
+//! Beside the file lie, in its own directory: the lock of all writers `.goahead_hba.lock`, the gate's stamp
+//! `.goahead_gate.stamp`, the mark `.goahead_hba.untold` while the server has yet to be told of a new text, and the
+//! previous versions `pg_hba.conf.goahead.NNNNNN`.
+
+mod clock;
+mod close;
+mod edit;
+mod error;
+mod files;
+mod lock;
+mod place;
+mod ring;
+mod seen;
+mod stamp;
+mod swap;
+mod watch;
+
+pub use clock::{boot_id, boottime};
+pub use close::{Closed, close_gated, open_rules};
+pub use edit::{Edited, Locked, edit, read};
+pub use error::Error;
+pub use files::{AsServer, Inside};
+pub use ring::{Version, version, versions};
+pub use seen::{Identity, MOST};
+pub use stamp::{STAMP, Stamp};
+pub use watch::{Step, Watchdog, reload};
+
+#[cfg(test)]
+mod tests;

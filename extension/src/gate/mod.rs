@@ -1,0 +1,15 @@
+//! The gate's half in the database: pg_hba.conf by SQL, closed at start, and what a node knows of itself.
+//!
+//! Nothing that touches the file writes a table, so that it works on a standby.
+
+mod apply;
+mod audit;
+mod calls;
+mod server;
+mod start;
+mod state;
+pub mod view;
+
+pub use audit::housekeeping;
+pub use server::{dialect, hba_file, reload};
+pub use start::close_at_start;
