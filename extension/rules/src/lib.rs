@@ -1,6 +1,7 @@
 //! The decisions of goahead: pure functions over facts, shared by the extension and the service.
 pub mod command;
 pub mod duration;
+pub mod gate;
 pub mod hba;
 pub mod hostname;
 pub mod lease;
