@@ -124,3 +124,23 @@ pub struct Downstream {
     #[serde(default, rename = "reply_age_us", with = "maybe_micros")]
     pub reply_age: Option<Duration>,
 }
+
+impl NodeFacts {
+    /// A primary of that cluster and timeline, just looked at; nobody streams from it.
+    pub fn primary(system_identifier: SystemId, timeline: u32) -> Self {
+        Self {
+            age: Duration::ZERO,
+            role: Role::Primary,
+            shutting_down: false,
+            system_identifier,
+            timeline,
+            lsn: 0,
+            received_lsn: None,
+            upstream: None,
+            replay_paused: false,
+            replay_age: None,
+            replay_lag: None,
+            downstream: vec![],
+        }
+    }
+}

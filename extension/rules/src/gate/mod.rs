@@ -8,6 +8,7 @@ pub mod harepd;
 mod heard;
 mod lag;
 mod patroni;
+mod patroni_status;
 mod reason;
 mod ro;
 mod rw;
@@ -21,14 +22,17 @@ mod model;
 #[cfg(test)]
 mod schedules;
 #[cfg(test)]
+mod tests;
+#[cfg(test)]
 mod world;
 
-pub use agent::{Pool, agent_check};
+pub use agent::{Agent, agent_check};
 pub use check::Finding;
 pub use decide::{decide, wants};
 pub use facts::{Downstream, NodeFacts, Role, SystemId, Upstream};
 pub use lag::ReplayLag;
-pub use patroni::{Body, Method, Program, Replication, Snapshot, Status, Xlog, patroni};
+pub use patroni::{Body, Method, Snapshot, patroni};
+pub use patroni_status::{Program, Replication, Status, Xlog};
 pub use reason::Reason;
 pub use settings::{Isolated, Member, Settings};
 pub use verdict::{Heard, Manual, Order, Round, Rw, Said, SourceSays, Topology, Verdict, View};

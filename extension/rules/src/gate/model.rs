@@ -175,7 +175,9 @@ impl Model for Histories {
                 // Costly, so of every few ends only.
                 let mut hasher = DefaultHasher::new();
                 state.hash(&mut hasher);
-                state.world.tick <= model.ticks || hasher.finish() % 256 != 0 || state.world.heals(&model.laws)
+                state.world.tick <= model.ticks
+                    || !hasher.finish().is_multiple_of(256)
+                    || state.world.heals(&model.laws)
             }),
             Property::sometimes("the promoted node opens", |_, state: &State| {
                 state.world.nodes[1..].iter().any(|node| node.open)

@@ -1,8 +1,7 @@
-//! Patroni's health paths, with its exact codes (Patroni 4.1, `patroni/api.py`).
+//! Patroni's health paths, with its exact codes (Patroni 4.1, `patroni/api.py`): which of 200 and 503 a proxy sees.
 
-use super::facts::SystemId;
-use serde::Serialize;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// The method of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,12 +17,10 @@ pub enum Method {
 /// What an answer carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Body {
-    /// Nothing, not even a Content-Length beyond 0.
+    /// Nothing.
     Empty,
-    /// The status document ([`Status`]).
+    /// The status document ([`Status`](super::Status)), whatever the code.
     Status,
-    /// `/patroni`: the status document as well.
-    Patroni,
     /// `/cluster`.
     Cluster,
     /// `/history`.
@@ -63,109 +60,160 @@ pub struct Snapshot {
     pub tags: BTreeMap<String, String>,
     /// An operator's order is in force (Patroni: paused).
     pub paused: bool,
+    /// Since the last round was decided; none: never.
+    pub loop_age: Option<Duration>,
+    /// The lease (Patroni: ttl).
+    pub ttl: Duration,
 }
 
-/// The status of a path, and what its body is.
-pub fn patroni(_method: Method, _path: &str, _query: &str, _snapshot: &Snapshot) -> (u16, Body) {
-    (503, Body::Empty)
+/// Answers that are always 200 to GET, by the first part of their path.
+const ALWAYS: [(&str, Body); 5] = [
+    ("patroni", Body::Status),
+    ("cluster", Body::Cluster),
+    ("history", Body::History),
+    ("config", Body::Config),
+    ("metrics", Body::Metrics),
+];
+
+/// The status of a path, and what its body is. `path` and `query` are as sent, not decoded.
+///
+/// GET routes by the first part of the path; what that does not know, and every HEAD and OPTIONS, is matched by substring,
+/// in Patroni's order, so `/replica-health` is a replica's path. Nothing here is 404.
+pub fn patroni(method: Method, path: &str, query: &str, snapshot: &Snapshot) -> (u16, Body) {
+    let query = Query::read(query);
+    if method == Method::Get {
+        let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+        if let Some((_, body)) = ALWAYS.iter().find(|(name, _)| *name == first) {
+            return (200, *body);
+        }
+        match first {
+            "liveness" => return (code(snapshot.is_alive()), Body::Empty),
+            "readiness" => return (code(snapshot.is_ready(&query)), Body::Empty),
+            _ => {}
+        }
+    }
+    let path = if path == "/" { "/primary" } else { path };
+    let body = if method == Method::Get { Body::Status } else { Body::Empty };
+    (code(snapshot.is_healthy(path, &query)), body)
 }
 
-/// Patroni's status document.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Status {
-    /// `running`, `starting`, `stopped` …
-    pub state: &'static str,
-    /// As Postgres prints it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub postmaster_start_time: Option<String>,
-    /// `primary` or `replica`.
-    pub role: &'static str,
-    /// Such as 150020.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub server_version: Option<u32>,
-    /// Positions.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub xlog: Option<Xlog>,
-    /// The timeline.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub timeline: Option<u32>,
-    /// Those that stream from here.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub replication: Vec<Replication>,
-    /// `streaming` or `in archive recovery`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub replication_state: Option<String>,
-    /// Present and true on a synchronous standby.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub sync_standby: bool,
-    /// Present and true on a member of the quorum.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub quorum_standby: bool,
-    /// Present and true while no node is the leader.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub cluster_unlocked: bool,
-    /// Present and true while an operator's order is in force.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub pause: bool,
-    /// Seconds since 1970 when a majority was last heard.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub dcs_last_seen: Option<i64>,
-    /// As text.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub database_system_identifier: Option<SystemId>,
-    /// Tags of this node; absent when there are none.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub tags: BTreeMap<String, String>,
-    /// Who answers.
-    pub patroni: Program,
+fn code(healthy: bool) -> u16 {
+    if healthy { 200 } else { 503 }
 }
 
-/// Positions in the WAL, as numbers of bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
-pub enum Xlog {
-    /// Of a primary.
-    Primary {
-        /// Where it writes.
-        location: u64,
-    },
-    /// Of a standby.
-    Standby {
-        /// Received up to here.
-        received_location: u64,
-        /// Replayed up to here.
-        replayed_location: u64,
-        /// Commit time of the last replayed transaction.
-        replayed_timestamp: Option<String>,
-        /// Replay is paused.
-        paused: bool,
-    },
+impl Snapshot {
+    fn is_healthy(&self, path: &str, query: &Query) -> bool {
+        let has = |word: &str| path.contains(word);
+        let (primary, replica) = (self.is_leader(), self.is_replica(query));
+        // There are no standby clusters here, and tags do not matter for a leader.
+        if has("standby_leader") || has("standby-leader") {
+            return false;
+        }
+        if has("leader") || has("master") || has("primary") || has("read-write") {
+            return primary;
+        }
+        let healthy = if has("replica") {
+            replica
+        } else if has("read-only") && !has("sync") && !has("quorum") {
+            primary || replica
+        } else if has("health") {
+            self.live && self.running
+        } else {
+            match path {
+                "/sync" | "/synchronous" => replica && self.sync,
+                "/quorum" => replica && self.quorum,
+                "/async" | "/asynchronous" => replica && !self.sync && !self.quorum,
+                "/read-only-quorum" => primary || (replica && self.quorum),
+                "/read-only-sync" | "/read-only-synchronous" => primary || (replica && self.sync),
+                _ => false,
+            }
+        };
+        healthy && self.has_tags(query)
+    }
+
+    fn is_leader(&self) -> bool {
+        self.live && self.rw_open
+    }
+
+    fn is_replica(&self, query: &Query) -> bool {
+        let no_load_balance = self.tags.get("noloadbalance").is_some_and(|value| value == "true");
+        let limit = query.bytes("lag").unwrap_or(u64::MAX);
+        let state = query.first("replication_state");
+        self.live
+            && self.ro_open
+            && self.running
+            && self.in_recovery == Some(true)
+            && !no_load_balance
+            && self.replay_lag.unwrap_or(0) <= limit
+            && state.is_none_or(|wanted| self.replication_state.as_deref() == Some(wanted))
+    }
+
+    fn has_tags(&self, query: &Query) -> bool {
+        query
+            .0
+            .iter()
+            .filter_map(|(key, value)| Some((key.strip_prefix("tag_")?, value)))
+            .all(|(tag, wanted)| self.tags.get(tag) == Some(wanted))
+    }
+
+    /// The gate's loop turns: within a lease on a primary, within two elsewhere.
+    fn is_alive(&self) -> bool {
+        let primary = self.running && self.in_recovery == Some(false);
+        let limit = if primary { self.ttl } else { self.ttl * 2 };
+        self.paused || self.loop_age.is_some_and(|age| age < limit)
+    }
+
+    fn is_ready(&self, query: &Query) -> bool {
+        let streaming = self.replication_state.as_deref() == Some("streaming");
+        let lag = if query.first("mode") == Some("write") { self.receive_lag } else { self.replay_lag };
+        let limit = query.bytes("lag").unwrap_or(self.readiness_lag);
+        // Unlike /replica, an unknown lag is not ready here.
+        self.is_leader() || (self.live && self.running && streaming && lag.is_some_and(|lag| lag <= limit))
+    }
 }
 
-/// One that streams from here.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Replication {
-    /// The user of its connection.
-    pub usename: Option<String>,
-    /// Its name.
-    pub application_name: String,
-    /// Its address.
-    pub client_addr: Option<String>,
-    /// Such as `streaming`.
-    pub state: String,
-    /// Such as `async`.
-    pub sync_state: String,
-    /// Its priority.
-    pub sync_priority: i32,
+/// The first value of each key; empty ones do not count.
+struct Query(BTreeMap<String, String>);
+
+impl Query {
+    fn read(query: &str) -> Self {
+        let mut pairs = BTreeMap::new();
+        for (key, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+            if !value.is_empty() {
+                pairs.entry(decoded(key)).or_insert_with(|| decoded(value));
+            }
+        }
+        Self(pairs)
+    }
+
+    fn first(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(String::as_str)
+    }
+
+    fn bytes(&self, key: &str) -> Option<u64> {
+        self.first(key).and_then(bytes)
+    }
 }
 
-/// Who answers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Program {
-    /// The version that clients may test for.
-    pub version: String,
-    /// The cluster's name.
-    pub scope: String,
-    /// The node's name.
-    pub name: String,
+fn decoded(text: &str) -> String {
+    percent_encoding::percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
+}
+
+/// A number of bytes as Patroni reads it: a whole or decimal number, then nothing, B, kB, MB, GB or TB. None: no such
+/// thing, and then the parameter does not count.
+fn bytes(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let end = text.find(|c: char| c.is_ascii_alphabetic() || c.is_whitespace()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let factor: f64 = match unit.trim() {
+        "" | "B" => 1.0,
+        "kB" => 1024.0,
+        "MB" => 1_048_576.0,
+        "GB" => 1_073_741_824.0,
+        "TB" => 1_099_511_627_776.0,
+        _ => return None,
+    };
+    let whole = number.parse::<u64>().ok().filter(|_| factor == 1.0);
+    // A negative number saturates to 0, which only a standby without any lag meets.
+    whole.or_else(|| number.parse::<f64>().ok().filter(|n| n.is_finite()).map(|n| (n * factor).round() as u64))
 }

@@ -125,16 +125,8 @@ impl World {
         laws.is_data(node).then(|| NodeFacts {
             age: Duration::ZERO,
             role: if it.primary { Role::Primary } else { Role::Standby },
-            shutting_down: false,
-            system_identifier: CLUSTER,
             timeline: it.timeline,
-            lsn: 0,
-            received_lsn: None,
-            upstream: None,
-            replay_paused: false,
-            replay_age: None,
-            replay_lag: None,
-            downstream: vec![],
+            ..NodeFacts::primary(CLUSTER, 1)
         })
     }
 
@@ -156,9 +148,8 @@ impl World {
         Manual { rw: self.nodes[node].order.then_some(order), ro: None }
     }
 
-    fn round_of(&self, node: usize, flight_asked: Micros, number: u64) -> Round {
-        let incarnation = self.nodes[node].incarnation;
-        Round { boot_id: NAMES[node].to_owned(), incarnation, number, asked: flight_asked }
+    fn round_of(&self, node: usize, asked: Micros, number: u64) -> Round {
+        Round { boot_id: NAMES[node].to_owned(), incarnation: self.nodes[node].incarnation, number, asked }
     }
 
     /// Begins a round: its own voter and those of `reach` answer at once, the others' asks are under way.
@@ -171,8 +162,8 @@ impl World {
         let report = self.report(laws, node);
         let whole = reach.count_ones() as usize == NODES - 1;
         self.nodes[node].flight = Some(Flight { number, asked: now, door: report.rw, answers: vec![], whole });
-        for voter in 0..NODES {
-            let ask = round.ask(&laws.settings[node], NAMES[voter], want, report.clone());
+        for (voter, name) in NAMES.iter().enumerate() {
+            let ask = round.ask(&laws.settings[node], name, want, report.clone());
             if voter == node || reach & (1 << voter) != 0 {
                 self.judge(laws, node, voter, &ask);
             } else {
