@@ -16,6 +16,7 @@ Examples:
   goahead status --watch
   goahead rollout web --reason 'new kernel'
   goahead lock etl --wait 1m -- ./nightly-load   one at a time in the whole fleet
+  goahead gate -f /etc/goahead/gate.yml          beside each node of a PostgreSQL cluster
   goahead wait tcp://db:5432 migrations-done -- ./app
 
 Exit codes: 0 success, 1 refusal or failure, 2 wrong usage; `lock --help` and `wait --help` have some of their own.
@@ -40,6 +41,8 @@ enum Command {
     Client(commands::client::Args),
     /// Run a command while holding a lock
     Lock(Box<Lock>),
+    /// Let traffic into a database node while a majority agrees that it may: in place of harepd
+    Gate(Box<commands::gate::Args>),
     /// Write clusters from files to the database
     Clusters(commands::clusters::Args),
     /// Show who restarts now
@@ -119,6 +122,7 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
             Lock::Run(args) => commands::lock::run(args, logging),
             Lock::Operate(args) => commands::operate::run(args, logging),
         },
+        Command::Gate(args) => commands::gate::run(args, logging),
         Command::Clusters(args) => quietly().and_then(|()| commands::clusters::run(args)),
         Command::Status(args) => quietly().and_then(|()| commands::status::run(args)),
         Command::Rollout(args) => quietly().and_then(|()| commands::rollout::run(args)),

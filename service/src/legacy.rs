@@ -134,6 +134,35 @@ const RENDEZVOUS: Program = Program {
     ],
 };
 
+/// harepd. `gate` itself takes the three flags in their usual form.
+const HAREPD: Program = Program {
+    name: "harepd",
+    ours: &["goahead", "gate"],
+    flags: &[
+        Flag {
+            name: "client-only",
+            value: None,
+            help: "Run the client only",
+            ours: "--client-only",
+            default: None,
+        },
+        Flag {
+            name: "f",
+            value: Some("string"),
+            help: "Path to config file",
+            ours: "-f",
+            default: Some("conf.yaml"),
+        },
+        Flag {
+            name: "server-only",
+            value: None,
+            help: "Run the server only",
+            ours: "--server-only",
+            default: None,
+        },
+    ],
+};
+
 const VERSION: Flag =
     Flag { name: "version", value: None, help: "show build time and version number", ours: "", default: None };
 
@@ -142,7 +171,7 @@ pub fn translate(arguments: impl IntoIterator<Item = OsString>) -> Translation {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let called_as = arguments.first().map(Path::new).and_then(Path::file_name).unwrap_or_default();
     let rest = arguments.get(1..).unwrap_or_default();
-    if let Some(program) = [&CLIENT, &RENDEZVOUS].into_iter().find(|program| called_as == OsStr::new(program.name)) {
+    if let Some(program) = [&CLIENT, &RENDEZVOUS, &HAREPD].into_iter().find(|program| called_as == OsStr::new(program.name)) {
         return program.translate(rest);
     }
     // The original server has flags only; this program's own command line has a command, or asks for help.
@@ -179,7 +208,9 @@ impl Program {
             return Translation::Print(format!("{} version {}\n", self.name, env!("CARGO_PKG_VERSION")));
         }
         let mut ours: Vec<OsString> = self.ours.iter().map(OsString::from).collect();
-        for flag in self.flags {
+        // harepd looks at the first of the two and no further.
+        let overruled = last("server-only").is_some_and(|value| value == "true").then_some("client-only");
+        for flag in self.flags.iter().filter(|flag| Some(flag.name) != overruled) {
             let value = last(flag.name).or_else(|| flag.default.map(OsString::from));
             match (flag.value, value) {
                 (Some(_), Some(value)) => {
@@ -381,6 +412,41 @@ mod tests {
                     assert!(usage.contains(part), "{part}: {usage}");
                 }
             }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn harepd_takes_its_flags() {
+        for (words, wanted) in [
+            (&["/usr/sbin/harepd"][..], &["goahead", "gate", "-f=conf.yaml"][..]),
+            (&["harepd", "-f", "/etc/harepd/conf.yml", "--server-only"], &[
+                "goahead",
+                "gate",
+                "-f=/etc/harepd/conf.yml",
+                "--server-only",
+            ]),
+            (&["harepd", "--f=/c.yml", "-client-only=true"], &["goahead", "gate", "--client-only", "-f=/c.yml"]),
+            (&["harepd", "-f=-c", "-client-only", "-server-only"], &["goahead", "gate", "-f=-c", "--server-only"]),
+            (&["harepd", "-client-only=false"], &["goahead", "gate", "-f=conf.yaml"]),
+        ] {
+            assert_eq!(run(words), ours(wanted), "{words:?}");
+        }
+        match run(&["harepd", "--help"]) {
+            Translation::Print(usage) => {
+                for part in [
+                    "Usage of harepd:\n",
+                    "  -client-only\n    \tRun the client only\n",
+                    "  -f string\n    \tPath to config file (default \"conf.yaml\")\n",
+                    "  -server-only\n    \tRun the server only\n",
+                ] {
+                    assert!(usage.contains(part), "{part}: {usage}");
+                }
+            }
+            other => panic!("{other:?}"),
+        }
+        match run(&["harepd", "-preflight"]) {
+            Translation::Misuse(text) => assert!(text.starts_with("flag provided but not defined: -preflight"), "{text}"),
             other => panic!("{other:?}"),
         }
     }

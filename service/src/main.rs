@@ -1,7 +1,7 @@
 //! One binary that carries HTTP to the `goahead` functions of a PostgreSQL database, and runs what a database must not run.
 //!
-//! The floors, from the top: `main` > `commands` > `api` > `rendezvous`, `checks` > `probe` > `db`,
-//! `http_client`, `program`. Nothing imports upward.
+//! The floors, from the top: `main` > `commands` > `api` > `gate`, `rendezvous`, `checks` > `probe` > `db`,
+//! `http_client`, `program`, `listener`. Nothing imports upward.
 
 mod api;
 mod checks;
@@ -9,8 +9,10 @@ mod cli;
 mod cluster_files;
 mod commands;
 mod db;
+mod gate;
 mod http_client;
 mod legacy;
+mod listener;
 mod logging;
 mod metrics;
 mod peer;

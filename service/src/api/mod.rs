@@ -7,6 +7,7 @@
 mod auth;
 mod error;
 mod fleetlock;
+pub mod gate;
 mod goahead;
 mod native;
 mod openapi;

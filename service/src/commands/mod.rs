@@ -9,6 +9,7 @@ pub mod client;
 pub mod clusters;
 pub mod completions;
 pub mod database;
+pub mod gate;
 pub mod lock;
 pub mod man;
 pub mod operate;

@@ -10,6 +10,7 @@ use serde_yaml_ng::{Mapping, Value};
 pub use super::layer::Layer;
 
 use crate::api::CertRole;
+use crate::listener::tls::TlsFiles;
 use crate::probe::{Allow, Template};
 use crate::{logging, yaml};
 
@@ -45,19 +46,6 @@ pub enum Target {
     Url(String),
     /// A private PostgreSQL below this directory
     Embedded(PathBuf),
-}
-
-/// The files of the server's side of TLS.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// Certificate and chain
-    pub certificate: PathBuf,
-    /// Private key
-    pub key: PathBuf,
-    /// Authorities of client certificates
-    pub client_authorities: Option<PathBuf>,
-    /// Whether every client must show one
-    pub require: bool,
 }
 
 /// What `goahead serve` does.

@@ -7,9 +7,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::config::Config;
-use super::listener::{self, Answers, Listener, Protocol};
-use super::{admin, say, tls};
+use super::{admin, say};
 use crate::api;
+use crate::listener::{self, Answers, Listener, Protocol, tls};
 
 /// Bound sockets; none where the operator wants none.
 pub struct Sockets {
@@ -101,7 +101,7 @@ impl Opening<'_> {
         let tls = self.certificates.filter(|_| encrypted).map(watch::Sender::subscribe);
         let scheme = if tls.is_some() { "https" } else { "http" };
         say(&format!("{what} {scheme}://{}", socket.local_addr()?));
-        let listener = Listener { socket, tls, limit, protocol, metrics: self.state.metrics.clone() };
+        let listener = Listener { socket, tls, limit, protocol, connections: self.state.metrics.connections.clone() };
         self.tasks.push(tokio::spawn(listener.run(service, self.state.closing.clone())));
         Ok(())
     }

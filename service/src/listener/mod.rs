@@ -13,6 +13,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use prometheus::IntGauge;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -21,9 +22,9 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tower::Service;
 
-use super::tls;
-use crate::metrics::Metrics;
 use crate::peer::Peer;
+
+pub mod tls;
 
 /// How long the head of a request may take to arrive, which is also how long an idle connection is kept.
 const HEAD: Duration = Duration::from_secs(30);
@@ -47,8 +48,8 @@ pub struct Listener {
     pub limit: usize,
     /// What is spoken
     pub protocol: Protocol,
-    /// For the gauge of open connections
-    pub metrics: Arc<Metrics>,
+    /// Counts open connections
+    pub connections: IntGauge,
 }
 
 /// Which HTTP a listener speaks.
@@ -113,12 +114,12 @@ impl Listener {
             };
             let Some((permit, stream, address)) = accepted else { continue };
             let tls = self.tls.as_ref().map(|current| TlsAcceptor::from(current.borrow().clone()));
-            let (service, watcher, metrics) = (service.clone(), graceful.watcher(), self.metrics.clone());
+            let (service, watcher, connections) = (service.clone(), graceful.watcher(), self.connections.clone());
             let protocol = self.protocol;
             tokio::spawn(async move {
-                metrics.connections.inc();
+                connections.inc();
                 serve(stream, address, tls, protocol, service, watcher).await;
-                metrics.connections.dec();
+                connections.dec();
                 drop(permit);
             });
         }

@@ -1,6 +1,6 @@
 //! The server's side of TLS: certificates read from files, read again on request, and the names in a client's.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::server::WebPkiClientVerifier;
@@ -10,8 +10,20 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::extensions::GeneralName;
 use x509_parser::parse_x509_certificate;
 
-use super::config::TlsFiles;
 use crate::peer::PeerCertificate;
+
+/// The files of the server's side of TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// Certificate and chain
+    pub certificate: PathBuf,
+    /// Private key
+    pub key: PathBuf,
+    /// Authorities of client certificates
+    pub client_authorities: Option<PathBuf>,
+    /// Whether every client must show one
+    pub require: bool,
+}
 
 /// Reads the files into what a connection needs: TLS 1.2 and 1.3, HTTP/2 and 1.1.
 ///

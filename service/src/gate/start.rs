@@ -1,0 +1,191 @@
+//! Putting a gate together and starting it.
+
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use super::asking::Asking;
+use super::audit::Audit;
+use super::doors::Doors;
+use super::facts::Facts;
+use super::harepd::{self, Harepds};
+use super::legacy_peer::LegacyPeers;
+use super::orders::Orders;
+use super::own::{Desk, OwnVoter, SERVER};
+use super::peer_server::{self, Newest, PeerServer};
+use super::peers::{Addresses, Asker, Secret};
+use super::recorder::{Copier, Recorder};
+use super::round::Rounds;
+use super::settings::{Mode, Settings};
+use super::snapshot::Snapshot;
+use super::unix::{self, Socket};
+use super::voting::Voting;
+use super::watchdog::Watcher;
+use super::{Counters, Gate, clock, control};
+
+/// Orders that may wait for their round.
+const ORDERS: usize = 16;
+
+/// A gate that has started.
+pub struct Running {
+    /// For readers and whoever gives orders
+    pub gate: Gate,
+    /// What the peer listener answers; every request needs a [`crate::peer::Peer`] in its extensions. None where this
+    /// process answers no peers
+    pub peers: Option<Router>,
+    /// Ends when the gate has closed and said so
+    rounds: Option<JoinHandle<()>>,
+    copier: Option<JoinHandle<()>>,
+    _sockets: Vec<Socket>,
+}
+
+impl Running {
+    /// Waits until the lines are closed, after `stop`; a server that does not decide has none.
+    pub async fn ended(mut self) {
+        if let Some(rounds) = self.rounds.take()
+            && let Err(error) = rounds.await
+        {
+            tracing::error!(%error, "the rounds ended badly; the watchdog closes");
+        }
+    }
+
+    /// Waits while the gate works: for ever, unless its rounds end by themselves, which is a fault.
+    pub async fn works(&mut self) {
+        match &mut self.rounds {
+            Some(rounds) => {
+                let _ = rounds.await;
+                self.rounds = None;
+            }
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(copier) = &self.copier {
+            copier.abort();
+        }
+    }
+}
+
+/// Starts a gate. `watchdog` is the program, with its arguments, that closes when this process cannot, see
+/// [`super::watchdog::run`]; `stop` ends it. Needs a tokio runtime.
+///
+/// # Errors
+/// What cannot work, and what to do.
+pub async fn start(
+    settings: Settings,
+    watchdog: (PathBuf, Vec<String>),
+    stop: watch::Receiver<bool>,
+) -> Result<Running, String> {
+    let rules = settings.rules();
+    check(&rules)?;
+    make(&settings.state_dir)?;
+    let settings = Arc::new(settings);
+    let boot_id = clock::boot_id().map_err(|error| format!("the boot id of this machine cannot be read: {error}"))?;
+    let incarnation = rand::random::<u64>() >> 1;
+    let secret = settings.trust.secret_file.as_deref().map(Secret::read).transpose()?;
+    let addresses = Arc::new(Addresses::of(&settings.peers).await);
+    let asker = Arc::new(Asker::new(&settings, secret.clone(), addresses.clone())?);
+    let counters: Arc<Counters> = Arc::default();
+    let shown = Arc::new(watch::Sender::new(Arc::new(Snapshot::nothing(&settings.node, settings.mode, settings.witness))));
+    let (orders, commands) = mpsc::channel(ORDERS);
+    let gate = Gate {
+        settings: settings.clone(),
+        snapshot: shown.subscribe(),
+        counters: counters.clone(),
+        orders,
+    };
+    let recorder = if settings.witness { None } else { Some(Arc::new(Recorder::new(&settings)?)) };
+    let mut running = Running { gate: gate.clone(), peers: None, rounds: None, copier: None, _sockets: Vec::new() };
+    let mut own = OwnVoter::there(&settings.state_dir, rules.clone(), settings.timings.deadline);
+    if settings.mode != Mode::ClientOnly {
+        let voting = Arc::new(Voting::new(rules.clone()));
+        let server = PeerServer {
+            settings: settings.clone(),
+            voting: voting.clone(),
+            secret,
+            addresses: addresses.clone(),
+            counters: counters.clone(),
+            recorder: recorder.clone(),
+            newest: Newest::default(),
+        };
+        let mut router = peer_server::router(Arc::new(server));
+        if settings.grpc && settings.repmgr_database.is_some() {
+            let table = Box::new(harepd::Table::new(&settings)?);
+            router = router.merge(harepd::routes(harepd::Server::new(&settings, table)));
+        }
+        running.peers = Some(router);
+        if settings.mode == Mode::ServerOnly {
+            let desk = Desk { voting, shown: shown.clone() };
+            let router = desk.router().merge(control::status_router(gate.clone()));
+            running._sockets.push(unix::serve(&settings.state_dir.join(SERVER), router).await?);
+            return Ok(running);
+        }
+        own = OwnVoter::Here(voting);
+    }
+    let legacy: Option<Arc<dyn LegacyPeers>> = match settings.grpc {
+        true => Some(Arc::new(Harepds::new(&settings, addresses)?)),
+        false => None,
+    };
+    let audit = Audit::open(&settings.state_dir, &settings.node, incarnation);
+    let copier = Copier {
+        settings: settings.clone(),
+        waiting: audit.waiting(),
+        directory: settings.state_dir.clone(),
+        recorder,
+        asker: asker.clone(),
+        snapshot: shown.subscribe(),
+    };
+    let limit = settings.timings.deadline;
+    let rounds = Rounds {
+        rules,
+        incarnation,
+        own,
+        facts: Facts::new(&settings, limit)?,
+        // A slow disk may take longer than a round; what is later than a lease is closed by the watchdog.
+        doors: Doors::new(settings.clone(), settings.timings.lease / 3),
+        orders: Orders::load(&settings.state_dir, &boot_id)?,
+        boot_id,
+        audit,
+        asking: Asking::new(settings.clone(), asker, legacy),
+        watcher: Watcher::new(watchdog.0, watchdog.1),
+        shown,
+        counters,
+        commands,
+        settings: settings.clone(),
+    };
+    running._sockets.push(unix::serve(&settings.state_dir.join(control::CONTROL), control::router(gate)).await?);
+    running.rounds = Some(tokio::spawn(rounds.run(stop)));
+    running.copier = Some(tokio::spawn(copier.run()));
+    Ok(running)
+}
+
+/// Whether the settings can work; warns of what is odd.
+fn check(rules: &goahead_rules::gate::Settings) -> Result<(), String> {
+    let findings = rules.check();
+    let fatal: Vec<String> =
+        findings.iter().filter(|finding| finding.fatal).map(|finding| finding.message.clone()).collect();
+    for finding in findings.iter().filter(|finding| !finding.fatal) {
+        tracing::warn!("{}", finding.message);
+    }
+    if fatal.is_empty() { Ok(()) } else { Err(fatal.join("\n")) }
+}
+
+fn make(state_dir: &Path) -> Result<(), String> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(state_dir);
+    made.map_err(|error| format!("state_dir {} cannot be made: {error}; choose another", state_dir.display()))
+}
+
+
+/// How long the last requests may take once a gate ends.
+pub const DRAIN: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,141 @@
+//! This node's vote, and what it tells others of itself.
+//!
+//! The memory of the vote is the process's: a new process abstains until whatever it forgot has ended.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use goahead_rules::gate::{self, Answer, Ask, Report, RwDoor, Voter};
+use serde::{Deserialize, Serialize};
+
+use super::clock::{self, Micros};
+use super::facts;
+use super::snapshot::Local;
+
+/// The voter of a process, and the newest that the process knows of its own node.
+pub struct Voting {
+    rules: gate::Settings,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    voter: Voter,
+    own: Own,
+}
+
+/// What a node knows of itself.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Own {
+    /// Facts of its database; none: it has none, or it does not answer
+    pub local: Option<Local>,
+    /// How its read-write door stands
+    pub door: Door,
+    /// Whether its read-only door is open
+    pub ro_open: bool,
+    /// Whether an operator's open of the read-write door is in force
+    pub operator_open: bool,
+    /// When this was so
+    pub at: Micros,
+}
+
+/// How the read-write door stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Door {
+    /// Open, or about to be
+    Open,
+    /// Closed and in effect, since then
+    Closed(Micros),
+    /// Nobody can tell
+    #[default]
+    Unknown,
+}
+
+impl Door {
+    /// As others are told at `now`.
+    pub fn told(self, now: Micros) -> RwDoor {
+        match self {
+            Self::Open => RwDoor::Open,
+            Self::Closed(at) => {
+                RwDoor::Closed { since: Duration::from_micros(u64::try_from(now - at).unwrap_or(0)) }
+            }
+            Self::Unknown => RwDoor::Unknown,
+        }
+    }
+}
+
+impl Voting {
+    /// A voter that has just started, of a node that knows nothing of itself yet.
+    pub fn new(rules: gate::Settings) -> Self {
+        let voter = Voter::new(&rules, clock::now());
+        Self { rules, inner: Mutex::new(Inner { voter, own: Own::default() }) }
+    }
+
+    /// Takes note of what the node knows of itself.
+    pub fn know(&self, own: Own) {
+        self.lock().own = own;
+    }
+
+    /// What is told of this node now.
+    pub fn report(&self) -> Report {
+        let now = clock::now();
+        report(&self.lock().own, &self.rules, now)
+    }
+
+    /// Judges an ask.
+    pub fn answer(&self, ask: &Ask) -> Answer {
+        let mut inner = self.lock();
+        // Read under the lock: a vote is counted from no earlier than the one before.
+        let now = clock::now();
+        let report = report(&inner.own, &self.rules, now);
+        let vote = inner.voter.judge(&self.rules, ask, report.facts.as_ref(), now);
+        Answer::to(ask, &self.rules.node, self.rules.terms(), vote, report)
+    }
+
+    /// Takes note of what a peer said of itself in an answer.
+    pub fn hear(&self, peer: &str, report: &Report) {
+        self.lock().voter.hear(&self.rules, peer, report);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is told of a node that knows this of itself.
+pub fn report(own: &Own, rules: &gate::Settings, now: Micros) -> Report {
+    let fresh = own.at > 0 && now - own.at < clock::micros(rules.lease);
+    Report {
+        facts: own.local.as_ref().filter(|_| fresh).map(|local| facts::node_facts(local, now)),
+        // Whoever should know may be stopped: then the watchdog closes, and nobody here has seen it.
+        rw: if fresh { own.door.told(now) } else { RwDoor::Unknown },
+        ro_open: fresh && own.ro_open,
+        operator_open: fresh && own.operator_open,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use goahead_rules::gate::Member;
+
+    use super::*;
+
+    fn rules() -> gate::Settings {
+        let member = |name: &str| Member { name: name.into(), witness: false };
+        gate::Settings::new("a", vec![member("a"), member("b"), member("c")])
+    }
+
+    #[test]
+    fn what_nobody_has_renewed_for_a_lease_is_unknown() {
+        let rules = rules();
+        let own = |at| Own { door: Door::Closed(at), ro_open: true, at, ..Own::default() };
+        let now = 100_000_000;
+        let lease = clock::micros(rules.lease);
+        let fresh = report(&own(now - lease + 1), &rules, now);
+        assert_eq!(fresh.rw, RwDoor::Closed { since: rules.lease - Duration::from_micros(1) });
+        assert!(fresh.ro_open);
+        let old = report(&own(now - lease), &rules, now);
+        assert_eq!((old.rw, old.ro_open), (RwDoor::Unknown, false));
+        assert_eq!(report(&Own::default(), &rules, 1).rw, RwDoor::Unknown);
+    }
+}

@@ -1,0 +1,225 @@
+//! The process that closes the gated lines when this gate's verdict has expired: the gate was killed, stopped, or hangs.
+//!
+//! It is another process because a stopped one can do nothing, and it lives until the lines are closed. What it does at
+//! each step is `goahead_hba_file::Watchdog`, as in the extension's worker.
+
+use std::io::{self, BufRead, Write};
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::Duration;
+
+use goahead_hba_file::{Locked, Step, Watchdog, reload};
+use goahead_rules::hba::Dialect;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use serde::{Deserialize, Serialize};
+
+/// How long closing at once may wait for another writer of the file.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What is to be watched. One JSON line on the watchdog's standard input; the newest counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// The gated file
+    pub hba_file: PathBuf,
+    /// The server's data directory, for telling it to reload; none: unknown
+    pub data_directory: Option<PathBuf>,
+    /// The server's major version
+    pub major: u32,
+    /// How often to look, in microseconds
+    pub period_us: u64,
+}
+
+/// The watchdog as the gate sees it.
+#[derive(Debug)]
+pub struct Watcher {
+    program: PathBuf,
+    arguments: Vec<String>,
+    running: Option<(Child, ChildStdin)>,
+    order: Option<Order>,
+}
+
+impl Watcher {
+    /// Started with its first order, as `program` with `arguments`.
+    pub fn new(program: PathBuf, arguments: Vec<String>) -> Self {
+        Self { program, arguments, running: None, order: None }
+    }
+
+    /// Has it watch what `order` says; starts it where it is not running.
+    ///
+    /// # Errors
+    /// When the operating system refuses another process. Nothing may be open then.
+    pub fn watch(&mut self, order: &Order) -> io::Result<()> {
+        if let Some((child, _)) = &mut self.running
+            && let Some(status) = child.try_wait()?
+        {
+            tracing::warn!("the watchdog has ended ({status}); another one is started");
+            self.running = None;
+        }
+        if self.running.is_some() && self.order.as_ref() == Some(order) {
+            return Ok(());
+        }
+        if self.running.is_none() {
+            self.running = Some(self.start()?);
+        }
+        let mut line = serde_json::to_vec(order)?;
+        line.push(b'\n');
+        if let Some((_, input)) = &mut self.running {
+            input.write_all(&line)?;
+        }
+        self.order = Some(order.clone());
+        Ok(())
+    }
+
+    fn start(&self) -> io::Result<(Child, ChildStdin)> {
+        let mut command = Command::new(&self.program);
+        // No signal that is meant for the gate's terminal may end it first.
+        command.args(&self.arguments).stdin(Stdio::piped()).stdout(Stdio::null()).process_group(0);
+        let mut child = command.spawn()?;
+        let input = child.stdin.take().ok_or_else(|| io::Error::other("the watchdog has no standard input"))?;
+        Ok((child, input))
+    }
+
+    /// Its process id, while it runs.
+    #[cfg(test)]
+    pub fn pid(&self) -> Option<u32> {
+        self.running.as_ref().map(|(child, _)| child.id())
+    }
+
+    /// Lets it go and waits until it has ended: at once where the lines are closed.
+    pub fn release(mut self) {
+        if let Some((mut child, input)) = self.running.take() {
+            drop(input);
+            if let Err(error) = child.wait() {
+                tracing::debug!(%error, "the watchdog's end cannot be awaited");
+            }
+        }
+    }
+}
+
+/// What the watchdog's process does until its gate, `gate`, is gone and the lines are closed. Orders come on standard
+/// input; SIGTERM closes at once and ends it.
+///
+/// # Errors
+/// When the operating system refuses what it needs.
+pub fn run(gate: u32) -> io::Result<()> {
+    let mut signals = SigSet::empty();
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        signals.add(signal);
+    }
+    signals.thread_block()?;
+    let signals = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC)?;
+    let input = io::stdin().lock();
+    let mut watch = Watch { gate, gate_lives: true, watched: None };
+    let mut input = io::BufReader::with_capacity(8192, input);
+    loop {
+        let pause = watch.step();
+        let Some(pause) = pause else { return Ok(()) };
+        let pause = Timespec { tv_sec: pause.as_secs().cast_signed(), tv_nsec: i64::from(pause.subsec_nanos()) };
+        let standard_input = io::stdin();
+        let mut descriptors = vec![PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
+        if watch.gate_lives {
+            descriptors.push(PollFd::from_borrowed_fd(standard_input.as_fd(), PollFlags::IN));
+        }
+        rustix::io::retry_on_intr(|| poll(&mut descriptors, Some(&pause)))?;
+        let asked = |at: usize| descriptors.get(at).is_some_and(|descriptor| !descriptor.revents().is_empty());
+        let (signalled, ordered) = (asked(0), asked(1));
+        if signalled && let Some(signal) = signals.read_signal()? && signal.ssi_signo != Signal::SIGHUP as u32 {
+            watch.close_now();
+            return Ok(());
+        }
+        if ordered {
+            let mut line = String::new();
+            match input.read_line(&mut line) {
+                Ok(0) | Err(_) => watch.gate_lives = false,
+                Ok(_) => watch.order(&line),
+            }
+        }
+    }
+}
+
+struct Watch {
+    gate: u32,
+    gate_lives: bool,
+    watched: Option<(Order, Watchdog)>,
+}
+
+impl Watch {
+    fn order(&mut self, line: &str) {
+        match serde_json::from_str::<Order>(line) {
+            Ok(order) => {
+                let watchdog = Watchdog::new(&order.hba_file);
+                self.watched = Some((order, watchdog));
+            }
+            Err(error) => tracing::warn!(%error, "the watchdog got an order that it cannot read"),
+        }
+    }
+
+    /// Looks once. Until when to sleep; none: there is nothing left to do.
+    fn step(&mut self) -> Option<Duration> {
+        let Some((order, watchdog)) = &mut self.watched else {
+            return self.gate_lives.then_some(Duration::from_secs(3600));
+        };
+        let period = Duration::from_micros(order.period_us);
+        let mut tell = || tell(order.data_directory.as_deref());
+        match watchdog.watch_once(&Dialect::packaged(order.major), &mut tell) {
+            Ok(Step::Live(until)) => {
+                // Another gate has taken over, and has a watchdog of its own.
+                if !self.gate_lives && is_of_another(&order.hba_file, self.gate) {
+                    return None;
+                }
+                let left = u64::try_from(until - Watchdog::now()).unwrap_or(0);
+                Some(period.min(Duration::from_micros(left + 1)))
+            }
+            Ok(Step::Quiet) => self.gate_lives.then_some(period),
+            Ok(Step::Closed(closed)) => {
+                tracing::warn!(
+                    rules = closed.rules.join(", "),
+                    loads = closed.loads(),
+                    "the gate's verdict has expired: its lines are closed"
+                );
+                Some(period)
+            }
+            Err(error) => {
+                tracing::error!(%error, "the gate's lines cannot be closed: {}", error.mend());
+                Some(period)
+            }
+        }
+    }
+
+    fn close_now(&mut self) {
+        let Some((order, _)) = &self.watched else { return };
+        let dialect = Dialect::packaged(order.major);
+        let closed = Locked::take(&order.hba_file, PATIENCE, &mut || {}).and_then(|locked| {
+            let closed = locked.close_gated(&dialect)?;
+            if closed.loads() && locked.must_reload() && tell(order.data_directory.as_deref()).is_ok() {
+                locked.reloaded();
+            }
+            Ok(closed)
+        });
+        match closed {
+            Ok(closed) if closed.changed() => tracing::warn!("the watchdog was asked to end and has closed the lines"),
+            Ok(_) => {}
+            Err(error) => tracing::error!(%error, "the gate's lines cannot be closed: {}", error.mend()),
+        }
+    }
+}
+
+/// Has the server reload. One that does not run reads the file when it starts.
+fn tell(data_directory: Option<&Path>) -> io::Result<()> {
+    let Some(directory) = data_directory else {
+        return Err(io::Error::other("nobody said where its data directory is"));
+    };
+    match reload(directory) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_of_another(hba_file: &Path, gate: u32) -> bool {
+    matches!(goahead_hba_file::Stamp::live(hba_file), Ok(Some(stamp)) if stamp.pid != gate)
+}
