@@ -37,6 +37,10 @@ lint: setup ## Check format, clippy, and (where cargo-deny is installed) advisor
 bench: build ## Measure speed and write tests/bench/RESULTS.md
 	@tools/bench.sh
 
+.PHONY: demo-gate
+demo-gate: build ## Show the gate: three database nodes with repmgr and HAProxy, and a failover
+	@tools/demo-gate.sh
+
 .PHONY: image
 image: ## Build the container images goahead, goahead-postgres and goahead-web-rendezvous
 	docker build -f docker/Dockerfile -t goahead .

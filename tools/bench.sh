@@ -3,34 +3,18 @@
 # One section leaves the others of the page as they are. Or one kind of restarts' work, which is only shown:
 # bench.sh --only inquiry|firstcontact|repeat|restart
 . "$(dirname "$0")/env.sh"
+. tools/apt.sh
 need_postgres
 
-# Both may stay empty until the end.
-stage='' policy=''
-clean_up() {
-    [ -z "$stage" ] || rm -rf "$stage"
-    [ -z "$policy" ] || as_root rm -f "$policy"
-}
-trap clean_up EXIT
+stage=''
+trap '[ -z "$stage" ] || rm -rf "$stage"' EXIT
 
 # etcd and Redis, which locks and rendezvous are measured beside: installed, but not started, since each run starts its own.
 need_peers() {
     if command -v etcd >/dev/null && command -v redis-server >/dev/null; then return; fi
     command -v apt-get >/dev/null ||
         die "etcd and redis-server are missing; install them, or measure the restarts alone: tools/bench.sh --section restarts"
-    say "Installing Debian packages: etcd-server redis-server"
-    if [ ! -e /usr/sbin/policy-rc.d ]; then
-        policy=/usr/sbin/policy-rc.d
-        printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
-        as_root chmod 755 "$policy"
-    fi
-    apt_install etcd-server redis-server || { as_root apt-get update; apt_install etcd-server redis-server; }
-    # Nor at the next boot of a machine with systemd.
-    as_root systemctl disable --quiet etcd.service redis-server.service 2>/dev/null || true
-}
-
-apt_install() {
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends -o Dpkg::Use-Pty=0 "$@"
+    install_idle etcd-server redis-server
 }
 
 case " $* " in

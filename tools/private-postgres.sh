@@ -5,8 +5,8 @@
 need_postgres
 
 for part in "$PG_BIN" "$("$PG_CONFIG" --pkglibdir)" "$("$PG_CONFIG" --sharedir)"; do
-    [ -e "$1$part" ] && continue
-    mkdir -p "$1${part%/*}"
-    cp -a "$part" "$1${part%/*}/"
+    mkdir -p "$1$part"
+    # What came since the last time too: repmgr lies in the same directories.
+    cp -au "$part/." "$1$part/"
 done
 DESTDIR='' tools/install-extension.sh "$1$PG_BIN/pg_config"

@@ -1,16 +1,9 @@
 #!/usr/bin/env bash
 # Installs what is missing to build goahead: PostgreSQL with headers, a C compiler, clang, cargo-pgrx. Safe to repeat.
 . "$(dirname "$0")/env.sh"
+. tools/apt.sh
 
 command -v cargo >/dev/null || die "Rust is missing; install it from https://rustup.rs and run make again"
-
-# Debian packages among the arguments that are not installed.
-missing_packages() {
-    local package
-    for package in "$@"; do
-        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q '^install ok installed' || echo "$package"
-    done
-}
 
 install_packages() {
     local missing
@@ -26,12 +19,7 @@ install_packages() {
         echo 'create_main_cluster = false' | as_root tee /etc/postgresql-common/createcluster.conf >/dev/null
     fi
     # The file above is a configuration file of postgresql-common: keep ours without asking.
-    apt_install $missing || { say "Refreshing the package lists"; as_root apt-get update; apt_install $missing; }
-}
-
-apt_install() {
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-        -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confold "$@"
+    apt_install_refreshed $missing
 }
 
 debian_packages() {

@@ -43,6 +43,7 @@ test_service() { cargo test -p goahead-service; }
 # Against the release binary, and a copy of PostgreSQL that carries the release build of the extension, so that neither
 # what is installed on this machine nor another test run matters.
 test_e2e() {
+    tools/setup-gate.sh
     tools/build.sh
     tools/private-postgres.sh "$stage"
     GOAHEAD_PG_BIN=$stage$PG_BIN GOAHEAD_BIN=$PWD/target/release/goahead cargo test -p goahead-tests

@@ -11,6 +11,7 @@ mod disk_full;
 mod dump_restore;
 mod embedded;
 mod fleetlock;
+mod gate;
 mod hba;
 mod hba_gate;
 mod hostile;

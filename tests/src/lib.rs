@@ -4,6 +4,7 @@
 //! directory of the PostgreSQL programs whose installation carries the extension (default: what `pg_config` on the
 //! PATH says). `make test` sets both.
 
+pub mod bed;
 pub mod clock;
 pub mod command;
 pub mod fleet;
@@ -18,10 +19,23 @@ pub mod tls;
 pub mod wire;
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long anything that should happen soon may take on a loaded machine.
 pub const SOON: Duration = Duration::from_secs(30);
+
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Lets every wait of this process end by a panic, so that what it has started is stopped on the way out.
+pub fn interrupt() {
+    INTERRUPTED.store(true, Ordering::Relaxed);
+}
+
+/// Whether [`interrupt`] was called.
+pub fn interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
+}
 
 /// Calls `probe` until it gives something, at most for `limit`; panics with `what` when it never does.
 pub fn eventually<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Option<T>) -> T {
@@ -30,6 +44,7 @@ pub fn eventually<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Opt
         if let Some(found) = probe() {
             return found;
         }
+        assert!(!interrupted(), "interrupted");
         assert!(start.elapsed() < limit, "not within {limit:?}: {what}");
         std::thread::sleep(Duration::from_millis(20));
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command};
 use std::sync::{Arc, Mutex};
 
-use rustix::process::{Pid, Signal, geteuid, kill_process};
+use rustix::process::{Pid, Signal, geteuid, kill_process, kill_process_group};
 
 /// A user of this machine; none means the one who runs the tests.
 #[derive(Debug, Clone, Copy)]
@@ -61,6 +61,12 @@ impl User {
 /// Sends a signal to a child that has not been waited for.
 pub fn signal(child: &Child, signal: Signal) {
     signal_pid(child.id(), signal);
+}
+
+/// Sends a signal to the process group that a child leads.
+pub fn signal_group(child: &Child, signal: Signal) {
+    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a process id");
+    let _ = kill_process_group(group, signal);
 }
 
 /// Sends a signal to a process; one that is gone already is no failure.

@@ -1,0 +1,95 @@
+//! The primary is lost: another takes its place, and the old one never takes a write again before it follows.
+
+use std::time::{Duration, Instant};
+
+use goahead_tests::bed::Plan;
+use goahead_tests::bed::timeline::{Door, Traffic};
+use goahead_tests::{SOON, eventually};
+
+use super::{DOORS, gated, led_to, report, says, settle, takes_no_writes};
+
+#[test]
+fn a_crashed_primary_is_replaced_and_comes_back_as_standby() {
+    let mut bed = gated(Plan::default());
+    let pools = bed.pools;
+    for pool in [pools.check_rw, pools.http_rw] {
+        assert_eq!(bed.haproxy().psql(pool), led_to(&bed, "node1"));
+    }
+    for pool in [pools.check_ro, pools.http_ro] {
+        assert_eq!(bed.haproxy().psql(pool), led_to(&bed, "node2"));
+    }
+
+    let crashed = Instant::now();
+    bed.node("node1").crash();
+    let promoted = bed.wait_primary("node2");
+    let opened = bed.wait_open("node2", Door::Check, Traffic::ReadWrite, crashed);
+    let through = bed.wait_open("node2", Door::Haproxy, Traffic::ReadWrite, crashed);
+    bed.wait_open("node2", Door::Http, Traffic::ReadWrite, crashed);
+    report("primary crash, until repmgrd has promoted", promoted - crashed);
+    report("promotion, until writes are let in", opened.saturating_duration_since(promoted));
+    report("promotion, until HAProxy sends writes there", through.saturating_duration_since(promoted));
+    eventually("both pools lead to the new primary", SOON, || {
+        [pools.check_rw, pools.http_rw]
+            .iter()
+            .all(|pool| bed.haproxy().psql(*pool) == led_to(&bed, "node2"))
+            .then_some(())
+    });
+    bed.assert_one_writer();
+
+    // The old primary just starts again, believing what it believed.
+    bed.node("node1").start();
+    assert!(bed.node("node1").is_primary());
+    takes_no_writes(&bed, "node1", Duration::from_secs(4));
+    for _ in 0..6 {
+        assert_eq!(bed.haproxy().psql(pools.check_rw), led_to(&bed, "node2"));
+    }
+    let said = says(&bed, "node1");
+    assert!(said.contains("node2"), "it says who is ahead: {said}");
+
+    // It is rewound, and with that comes the file of the node that takes writes.
+    bed.node_mut("node1").stop_repmgrd();
+    bed.node("node1").stop();
+    let rejoined = Instant::now();
+    bed.rejoin("node1", "node2");
+    for door in DOORS {
+        bed.wait_open("node1", door, Traffic::ReadOnly, rejoined);
+    }
+    assert_eq!(bed.timeline().opened("node1", Door::Check, Traffic::ReadWrite, rejoined), None);
+    bed.assert_one_writer();
+}
+
+#[test]
+fn a_session_on_a_closed_primary_is_cut() {
+    let bed = gated(Plan { repmgrd: false, ..Plan::default() });
+    for pool in [bed.pools.check_rw, bed.pools.http_rw] {
+        let mut session = bed.haproxy().connect(pool).expect("a session");
+        session.simple_query("SELECT 1").expect("it works");
+        let closed = Instant::now();
+        bed.gate("node1").must(&["close", "--for", "10m", "--reason", "a test"]);
+        eventually("the session is cut", SOON, || session.simple_query("SELECT 1").is_err().then_some(()));
+        report("operator's close, until an open session is cut", closed.elapsed());
+        assert!(bed.haproxy().connect(pool).is_err(), "and no new one is let in");
+        assert!(says(&bed, "node1").contains("a test"), "{}", says(&bed, "node1"));
+        bed.gate("node1").must(&["clear"]);
+        settle(&bed);
+    }
+    bed.assert_one_writer();
+}
+
+#[test]
+fn a_stopped_primary_is_closed_and_opens_again() {
+    let bed = gated(Plan { repmgrd: false, ..Plan::default() });
+    let stopped = Instant::now();
+    bed.node("node1").stop();
+    bed.wait_closed("node1", Door::Http, Traffic::ReadWrite, stopped);
+    eventually("the file is closed while the database is down", SOON, || {
+        let text = bed.node("node1").hba_text();
+        let line = text.lines().find(|line| line.contains("goahead:harw0"))?.to_owned();
+        line.contains(" reject ").then_some(())
+    });
+    let started = Instant::now();
+    bed.node("node1").start();
+    let opened = bed.wait_open("node1", Door::Check, Traffic::ReadWrite, started);
+    report("restart of the primary, until writes are let in again", opened.saturating_duration_since(started));
+    bed.assert_one_writer();
+}

@@ -1,0 +1,66 @@
+//! Somebody promotes by hand, beside repmgr.
+
+use std::time::{Duration, Instant};
+
+use goahead_tests::bed::Plan;
+use goahead_tests::bed::timeline::{Door, Traffic};
+use goahead_tests::{SOON, eventually};
+
+use super::{gated_with, report, says, takes_no_writes};
+
+/// repmgr knows nothing of such promotions, so it is not asked.
+fn native(text: String) -> String {
+    text.replace("sources: [repmgr]\nrepmgr_database: repmgr\n", "sources: [native]\n")
+}
+
+#[test]
+fn a_standby_promoted_beside_a_living_primary_takes_over_in_turn() {
+    let bed = gated_with(Plan { repmgrd: false, ..Plan::default() }, native);
+    let promoted = Instant::now();
+    bed.node("node2").sql("SELECT pg_promote()");
+    let closed = bed.wait_closed("node1", Door::Check, Traffic::ReadWrite, promoted);
+    report("promotion by hand, until the old primary refuses writes", closed);
+    let opened = bed.wait_open("node2", Door::Check, Traffic::ReadWrite, promoted);
+    report("promotion by hand, until the new primary takes writes", opened - promoted);
+    takes_no_writes(&bed, "node1", Duration::from_secs(2));
+    bed.assert_one_writer();
+}
+
+#[test]
+fn two_primaries_of_one_timeline_stay_closed_until_an_operator_chooses() {
+    let bed = gated_with(Plan { repmgrd: false, ..Plan::default() }, native);
+    let (one, two) = (bed.node("node1"), bed.node("node2"));
+    one.stop();
+    two.stop();
+    // Both are promoted from timeline 1 to timeline 2, each without knowing of the other.
+    for node in [one, two] {
+        std::fs::write(node.data().join("standby.signal"), "").expect("write");
+        let conf = node.data().join("postgresql.auto.conf");
+        let lines = std::fs::read_to_string(&conf).unwrap_or_default();
+        let kept: Vec<&str> = lines.lines().filter(|line| !line.starts_with("primary_conninfo")).collect();
+        std::fs::write(&conf, kept.join("\n") + "\n").expect("write");
+        node.start();
+    }
+    bed.gate("node1").must(&["close", "--for", "10m", "--reason", "until both are promoted"]);
+    bed.gate("node2").must(&["close", "--for", "10m", "--reason", "until both are promoted"]);
+    one.sql("SELECT pg_promote()");
+    two.sql("SELECT pg_promote()");
+    eventually("both are primaries", SOON, || (one.is_primary() && two.is_primary()).then_some(()));
+    bed.gate("node1").must(&["clear"]);
+    bed.gate("node2").must(&["clear"]);
+    takes_no_writes(&bed, "node1", Duration::from_secs(5));
+    for node in ["node1", "node2"] {
+        let since = Instant::now() - Duration::from_secs(5);
+        assert_eq!(bed.timeline().opened(node, Door::Check, Traffic::ReadWrite, since), None, "{node}");
+        assert!(says(&bed, node).contains("imeline"), "it says why: {}", says(&bed, node));
+    }
+
+    let chosen = Instant::now();
+    bed.gate("node2").must(&["open", "--for", "10m", "--reason", "node2 has the later writes"]);
+    bed.wait_open("node2", Door::Check, Traffic::ReadWrite, chosen);
+    takes_no_writes(&bed, "node1", Duration::from_secs(2));
+    let second = bed.gate("node1").operate(&["open", "--for", "10m", "--reason", "a mistake"]);
+    println!("a second open: {} {}", second.status, String::from_utf8_lossy(&second.stderr));
+    takes_no_writes(&bed, "node1", Duration::from_secs(3));
+    bed.assert_one_writer();
+}
