@@ -90,6 +90,14 @@ impl Doors {
         &self.applied
     }
 
+    /// The last verdict has ended without another: the watchdog has closed the lines, or is about to.
+    pub fn expired(&mut self) {
+        if self.door == Door::Open {
+            self.door = Door::Unknown;
+        }
+        self.applied.state = None;
+    }
+
     /// Makes the lines what `verdict` says, and writes its stamp: before they open, after they close. Where nothing
     /// has changed it only looks at the file and stamps. `may_open` is whether others have been told that a door opens.
     /// What may be open now, at the other doors too.

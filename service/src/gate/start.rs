@@ -186,3 +186,6 @@ fn make(state_dir: &Path) -> Result<(), String> {
 
 /// How long the last requests may take once a gate ends.
 pub const DRAIN: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

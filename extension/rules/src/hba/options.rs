@@ -73,7 +73,8 @@ impl Options {
                 (value == b"1").then(|| format!("{name}=true"))
             })
             .collect();
-        if let Some(scope) = self.get("ldapscope") {
+        // The base scope is 0, which the server takes for none given.
+        if let Some(scope) = self.get("ldapscope").filter(|scope| *scope != b"0") {
             shown.push(format!("ldapscope={}", String::from_utf8_lossy(scope)));
         }
         shown

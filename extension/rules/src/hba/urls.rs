@@ -47,7 +47,7 @@ fn unquote(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
 }
 
 /// What is to be said of RADIUS servers, which the server looks up when it loads the file: nothing of addresses, a doubt
-/// of names, and an error of a name that never resolves (RFC 6761).
+/// of names, and an error of what never resolves: no name at all, or one that RFC 6761 keeps for that.
 pub(super) fn resolvable(servers: &[Vec<u8>]) -> Result<Option<String>, String> {
     let mut doubt = None;
     for server in servers {
@@ -56,7 +56,8 @@ pub(super) fn resolvable(servers: &[Vec<u8>]) -> Result<Option<String>, String> 
         }
         let name = String::from_utf8_lossy(server).into_owned();
         let end = name.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
-        if name.is_empty() || end.eq_ignore_ascii_case("invalid") {
+        let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'));
+        if name.is_empty() || !plain || end.eq_ignore_ascii_case("invalid") {
             return Err(name);
         }
         doubt = Some(format!("does not load while {name} does not resolve"));
