@@ -23,6 +23,10 @@ pub fn run(loaded: Loaded, file: &Path, logging: &logging::Options) -> CommandRe
     for warning in &loaded.warnings {
         tracing::warn!("{}: {warning}", file.display());
     }
+    if let Some(logs) = &loaded.logs {
+        let file = logs.file.display();
+        tracing::warn!("the log goes to standard error alone, not to {file}: let systemd's journal or logrotate keep it");
+    }
     // The rounds must not wait for a request that is answered.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let done = runtime.block_on(work(loaded.settings));
