@@ -84,7 +84,6 @@ impl Watcher {
         Ok((child, input))
     }
 
-
     /// Lets it go and waits until it has ended: at once where the lines are closed.
     pub fn release(mut self) {
         if let Some((mut child, input)) = self.running.take() {
@@ -123,7 +122,10 @@ pub fn run(gate: u32) -> io::Result<()> {
         rustix::io::retry_on_intr(|| poll(&mut descriptors, Some(&pause)))?;
         let asked = |at: usize| descriptors.get(at).is_some_and(|descriptor| !descriptor.revents().is_empty());
         let (signalled, ordered) = (asked(0), asked(1));
-        if signalled && let Some(signal) = signals.read_signal()? && signal.ssi_signo != Signal::SIGHUP as u32 {
+        if signalled
+            && let Some(signal) = signals.read_signal()?
+            && signal.ssi_signo != Signal::SIGHUP as u32
+        {
             watch.close_now();
             return Ok(());
         }
