@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use goahead_rules::gate::{self, NodeFacts, Role, SourceSays, SystemId, Topology, Upstream};
+use goahead_rules::gate::{self, NodeFacts, ReplayLag, Role, SourceSays, SystemId, Topology, Upstream};
 
 use super::clock::{self, Micros};
 use super::database::{self, Session, Trouble};
@@ -16,6 +16,7 @@ pub struct Facts {
     session: Session,
     source: Option<Session>,
     replies: Replies,
+    lag: ReplayLag,
     limit: Duration,
     /// Where the gated file is, once known
     pub hba_file: Option<PathBuf>,
@@ -43,6 +44,7 @@ impl Facts {
             session: session(None)?,
             source: settings.repmgr_database.as_deref().map(|database| session(Some(database))).transpose()?,
             replies: Replies::default(),
+            lag: ReplayLag::default(),
             limit,
             hba_file: settings.hba_file.clone(),
             data_directory: settings.data_directory.clone(),
@@ -82,6 +84,10 @@ impl Facts {
             Ok(local) => local,
             Err(error) => return Found { local: None, error: Some(error) },
         };
+        if let (Some(received), Some(replayed)) = (local.received_lsn, local.replayed_lsn) {
+            let lag = self.lag.observe(received, replayed, asked_us);
+            local.replay_lag_us = u64::try_from(lag.as_micros()).ok();
+        }
         match source {
             Some(Ok(nodes)) => local.source = Some(nodes),
             Some(Err(Trouble::Down(why) | Trouble::Refused(why))) => local.source_error = Some(why),
@@ -169,6 +175,7 @@ fn local(facts: database::Facts, asked_us: Micros, replies: &mut Replies) -> Res
         replayed_lsn: facts.replayed_lsn,
         replayed_us: facts.replayed_us,
         replay_age_us: facts.replay_age_us,
+        replay_lag_us: None,
         receipt_age_us,
         replay_paused: facts.replay_paused,
         receiver,
@@ -204,7 +211,7 @@ pub fn node_facts(local: &Local, now: Micros) -> NodeFacts {
         }),
         replay_paused: local.replay_paused,
         replay_age: local.replay_age_us.map(micros),
-        replay_lag: replay_lag(local),
+        replay_lag: local.replay_lag_us.map(micros),
         downstream: local
             .downstream
             .iter()
@@ -218,15 +225,6 @@ pub fn node_facts(local: &Local, now: Micros) -> NodeFacts {
             })
             .collect(),
     }
-}
-
-/// How far replay is behind what has been received: nothing when all of it is replayed, else at most the age of the last
-/// transaction that is.
-fn replay_lag(local: &Local) -> Option<Duration> {
-    if local.received_lsn.is_some() && local.replayed_lsn >= local.received_lsn {
-        return Some(Duration::ZERO);
-    }
-    local.replay_age_us.map(Duration::from_micros)
 }
 
 /// What the source says about the node called `node`; nothing where none is configured.

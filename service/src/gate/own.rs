@@ -83,7 +83,9 @@ impl OwnVoter {
     pub async fn ask(&self, ask: &Ask) -> Result<Answer, String> {
         match self {
             Self::Here(voting) => Ok(voting.answer(ask)),
-            Self::There { socket, limit, .. } => unix::call(socket, VOTE, ask, *limit).await,
+            Self::There { socket, limit, .. } => unix::call(socket, VOTE, ask, *limit)
+                .await
+                .map_err(|why| format!("its vote is with goahead gate --server-only, and {why}")),
         }
     }
 

@@ -107,6 +107,7 @@ impl Rounds {
         memory.number += 1;
         let wall_us = clock::wall();
         let began = clock::now();
+        self.expire(memory, began);
         let manual = {
             self.orders.at(began);
             self.orders.manual()
@@ -175,6 +176,20 @@ impl Rounds {
         });
         let verdict = self.decide(memory, &round, &report, &heard, &manual);
         self.act(memory, verdict, &asked, wall_us).await;
+    }
+
+    /// Takes note of a verdict that ended before this round began: this process was stopped, or starved.
+    fn expire(&mut self, memory: &Memory, now: clock::Micros) {
+        let Some(previous) = memory.previous.as_ref().filter(|previous| !previous.is_live(now)) else { return };
+        self.doors.expired();
+        let shown = self.shown.borrow().clone();
+        if shown.verdict.rw || shown.verdict.ro {
+            let late = clock::since(previous.expires);
+            tracing::warn!("the last verdict ended {late:?} before this round began, and all was closed since");
+            let why =
+                Why { code: "expired".to_owned(), text: format!("no round for longer than a lease, by {late:?}") };
+            self.audit.write("gate_verdict", (Some(false), Some(false)), vec![why], None);
+        }
     }
 
     fn decide(
@@ -323,7 +338,13 @@ impl Rounds {
     fn set(&mut self, order: Order) -> Result<(), String> {
         self.orders.set(order.clone())?;
         let word = if order.open { "open" } else { "close" };
-        tracing::warn!(actor = order.actor, reason = order.reason, rw = order.rw, ro = order.ro, "an operator orders: {word}");
+        tracing::warn!(
+            actor = order.actor,
+            reason = order.reason,
+            rw = order.rw,
+            ro = order.ro,
+            "an operator orders: {word}"
+        );
         let about = |door: bool| door.then_some(order.open);
         let why = Why { code: format!("operator_{word}"), text: order.reason.clone() };
         self.audit.write("gate_override", (about(order.rw), about(order.ro)), vec![why], Some(order.actor));
@@ -366,4 +387,3 @@ impl Rounds {
         let _ = tokio::task::spawn_blocking(move || watcher.release()).await;
     }
 }
-

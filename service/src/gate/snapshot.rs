@@ -99,6 +99,8 @@ pub struct Local {
     pub replayed_us: Option<i64>,
     /// How long ago that was, in microseconds
     pub replay_age_us: Option<u64>,
+    /// On a standby how long the WAL that is to be replayed next has been here, in microseconds
+    pub replay_lag_us: Option<u64>,
     /// Age of the last message from upstream, in microseconds
     pub receipt_age_us: Option<u64>,
     /// Whether replay is paused

@@ -134,10 +134,10 @@ impl World {
         let it = &self.nodes[node];
         let now = self.clock(laws, node);
         let said_open = it.verdict.as_ref().is_some_and(|verdict| verdict.rw_open(now));
-        let closed_for = Duration::from_micros((now - it.seen_closed).max(0).unsigned_abs());
+        let since = Duration::from_micros((now - it.seen_closed).max(0).unsigned_abs());
         Report {
             facts: self.facts(laws, node),
-            rw: if it.open || said_open { RwDoor::Open } else { RwDoor::Closed { since: closed_for } },
+            rw: if it.open || said_open { RwDoor::Open } else { RwDoor::Closed { since } },
             ro_open: false,
             operator_open: it.order,
         }
@@ -198,7 +198,6 @@ impl World {
         let answer = Answer::to(ask, NAMES[voter], laws.settings[voter].terms(), vote, report);
         let received = self.clock(laws, node);
         if let Some(flight) = self.nodes[node].flight.as_mut() {
-            // A confused network hands over answers of other rounds as well.
             flight.answers.retain(|(from, _, _)| *from != voter);
             flight.answers.push((voter, received, answer));
         }
@@ -233,8 +232,8 @@ impl World {
             now: self.clock(laws, node),
         };
         let mut verdict = decide(settings, &view);
-        let others_open = (0..NODES).any(|other| other != node && self.nodes[other].open);
-        if verdict.rw == Rw::Operator && flight.whole && others_open {
+        let beside = (0..NODES).any(|other| other != node && self.nodes[other].open);
+        if verdict.rw == Rw::Operator && flight.whole && beside {
             self.broken = Some("an operator's open beside an open door that was in sight");
         }
         // What tells nothing apart is left out of the state.
@@ -371,7 +370,7 @@ impl World {
         }
     }
 
-    /// Forgets what can make no difference any more, so that histories meet again.
+    /// Forgets what makes no difference any more, so that histories meet.
     fn forget_the_past(&mut self, laws: &Laws) {
         for index in 0..NODES {
             let now = self.clock(laws, index);
@@ -388,17 +387,14 @@ impl World {
             if let Some(verdict) = &mut node.verdict {
                 verdict.acks.retain(|_, until| now < *until);
                 if !verdict.is_live(now) {
-                    (verdict.rw, verdict.ro, verdict.primary) = (Rw::Closed, false, None);
-                    (verdict.asked, verdict.decided, verdict.expires, verdict.open_by) = (0, 0, Micros::MIN, 0);
-                    verdict.round = 0;
-                } else if verdict.open_by <= now {
-                    (verdict.asked, verdict.decided, verdict.open_by) = (0, 0, Micros::MIN);
-                    verdict.round = 0;
+                    (verdict.rw, verdict.ro, verdict.primary, verdict.expires) = (Rw::Closed, false, None, Micros::MIN);
+                }
+                if verdict.open_by <= now || !verdict.is_live(now) {
+                    (verdict.asked, verdict.decided, verdict.open_by, verdict.round) = (0, 0, Micros::MIN, 0);
                 }
             }
-            if node.seen_closed < now - 2 * laws.detection * TICK {
-                node.seen_closed = -1_000_000;
-            }
+            let long_ago = node.seen_closed < now - 2 * laws.detection * TICK;
+            node.seen_closed = if long_ago { -1_000_000 } else { node.seen_closed };
         }
     }
 }
