@@ -25,14 +25,8 @@ const LIMIT: Duration = Duration::from_secs(10);
 pub fn router(gate: Gate) -> Router {
     Router::new()
         .route(STATUS, post(async |State(gate): State<Gate>| Json((*gate.snapshot()).clone())))
-        .route(
-            ORDER,
-            post(async |State(gate): State<Gate>, Json(order): Json<Order>| told(gate.order(order).await)),
-        )
-        .route(
-            CLEAR,
-            post(async |State(gate): State<Gate>, Json(actor): Json<String>| told(gate.clear(actor).await)),
-        )
+        .route(ORDER, post(async |State(gate): State<Gate>, Json(order): Json<Order>| told(gate.order(order).await)))
+        .route(CLEAR, post(async |State(gate): State<Gate>, Json(actor): Json<String>| told(gate.clear(actor).await)))
         .with_state(gate)
 }
 

@@ -127,10 +127,14 @@ impl Doors {
             let opening = (state != unchanged).then_some(verdict);
             let done = self.write(&file, state, opening, local, facts).await;
             self.refreshed = verdict.round;
-            if matches!(done, Err(Miss::Late)) {
-                state = State::CLOSED;
-            }
+            let shown = match &done {
+                Err(Miss::Late) => State::CLOSED,
+                // HTTP is a door too, and opens by no older verdict than the lines.
+                _ if opening.is_some_and(|verdict| !verdict.may_begin(clock::now())) && done.is_err() => unchanged,
+                _ => state,
+            };
             self.note(&file, state, done);
+            state = shown;
         }
         // Whatever was done: the watchdog is to leave the lines alone only while a verdict lets them be open.
         self.stamp(&file, facts, verdict, state);
@@ -189,8 +193,8 @@ impl Doors {
         let major = self.major(facts);
         let by_sql = local.is_some_and(|local| local.extension && local.rules > 0);
         let through_file = |rules: Vec<Desired>, data_directory: Option<PathBuf>| {
-            let verdict = opening.map(|verdict| (verdict.open_by.min(verdict.expires), state));
-            write_file(file.to_owned(), rules, state, major, verdict, data_directory, self.limit)
+            let open_by = opening.map(|verdict| verdict.open_by.min(verdict.expires));
+            write_file(file.to_owned(), rules, state, major, open_by, data_directory, self.limit)
         };
         if by_sql {
             match self.write_sql(state, opening, facts).await {
@@ -275,7 +279,8 @@ impl Doors {
         let closed_on_disk = open_rules(file).is_ok_and(|open| open.is_empty());
         if by == By::HttpOnly && closed_on_disk {
             // No line lets anybody in, so HTTP is the only door, and it stands as it should.
-            self.applied = Applied { by, state: Some((state.rw, state.ro)), since_us: Some(clock::now()), error: Some(why) };
+            self.applied =
+                Applied { by, state: Some((state.rw, state.ro)), since_us: Some(clock::now()), error: Some(why) };
             self.settle(state.rw);
         } else {
             self.applied = Applied { by, state: None, since_us: None, error: Some(why) };
@@ -285,9 +290,8 @@ impl Doors {
 
     /// Writes the stamp. Whether lines may be opened: without a stamp the watchdog would close them.
     fn stamp(&self, file: &Path, facts: &Facts, verdict: &Verdict, state: State) -> bool {
-        let written = Stamp::new(&self.settings.node, file, verdict.expires, state.rw, state.ro).and_then(|stamp| {
-            Stamp { data_directory: facts.data_directory.clone(), ..stamp }.write()
-        });
+        let written = Stamp::new(&self.settings.node, file, verdict.expires, state.rw, state.ro)
+            .and_then(|stamp| Stamp { data_directory: facts.data_directory.clone(), ..stamp }.write());
         match written {
             Ok(()) => true,
             Err(error) => {
@@ -320,7 +324,7 @@ async fn write_file(
     rules: Vec<Desired>,
     state: State,
     major: u32,
-    opening: Option<(Micros, State)>,
+    open_by: Option<Micros>,
     data_directory: Option<PathBuf>,
     limit: Duration,
 ) -> Result<bool, Miss> {
@@ -337,9 +341,9 @@ async fn write_file(
             return Ok(closed.changed());
         }
         let locked = Locked::take(&file, limit, &mut || {})?;
-        let late = || opening.is_some_and(|(open_by, _)| clock::now() >= open_by);
+        let late = || open_by.is_some_and(|open_by| clock::now() >= open_by);
         if late() {
-            return Err(Miss::Late);
+            return Err(Miss::Failed("the verdict was too old to open by: another writer held the file".to_owned()));
         }
         let check = |text: &[u8]| match locked.problems(text, &dialect) {
             problems if problems.is_empty() => Ok(()),

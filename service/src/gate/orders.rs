@@ -43,7 +43,10 @@ impl Orders {
         let path = directory.join(FILE);
         let mut orders = Self { path, boot_id: boot_id.to_owned(), kept: None };
         let named = |path: &Path, why: String| {
-            format!("{} holds an operator's order and cannot be read: {why}; remove it to forget the order", path.display())
+            format!(
+                "{} holds an operator's order and cannot be read: {why}; remove it to forget the order",
+                path.display()
+            )
         };
         match std::fs::read(&orders.path) {
             Ok(text) => {
@@ -87,8 +90,7 @@ impl Orders {
                 return Err(format!("the {what} is empty, longer than 255 bytes, or has control characters"));
             }
         }
-        let kept =
-            Kept { order, boot_id: self.boot_id.clone(), until_boot_us: clock::now() + clock::micros(time) };
+        let kept = Kept { order, boot_id: self.boot_id.clone(), until_boot_us: clock::now() + clock::micros(time) };
         let text = serde_json::to_vec_pretty(&kept).map_err(|error| error.to_string())?;
         self.write(&text).map_err(|error| format!("it cannot be kept in {}: {error}", self.path.display()))?;
         self.kept = Some(kept);
@@ -123,8 +125,7 @@ impl Orders {
     /// The same as the decision wants it.
     pub fn manual(&self) -> gate::Manual {
         let Some(kept) = &self.kept else { return gate::Manual::default() };
-        let order =
-            gate::Order { open: kept.order.open, until: kept.until_boot_us, reason: kept.order.reason.clone() };
+        let order = gate::Order { open: kept.order.open, until: kept.until_boot_us, reason: kept.order.reason.clone() };
         gate::Manual { rw: kept.order.rw.then(|| order.clone()), ro: kept.order.ro.then_some(order) }
     }
 

@@ -12,8 +12,8 @@ use axum::routing::post;
 use goahead_rules::gate::Ask;
 
 use super::Counters;
-use super::recorder::Recorder;
 use super::peers::{ASK, AUDIT, Addresses, LONGEST, Secret, sign};
+use super::recorder::Recorder;
 use super::settings::Settings;
 use super::voting::Voting;
 use crate::peer::Peer as Caller;

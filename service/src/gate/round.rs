@@ -186,7 +186,8 @@ impl Rounds {
         if shown.verdict.rw || shown.verdict.ro {
             let late = clock::since(previous.expires);
             tracing::warn!("the last verdict ended {late:?} before this round began, and all was closed since");
-            let why = Why { code: "expired".to_owned(), text: format!("no round for longer than a lease, by {late:?}") };
+            let why =
+                Why { code: "expired".to_owned(), text: format!("no round for longer than a lease, by {late:?}") };
             self.audit.write("gate_verdict", (Some(false), Some(false)), vec![why], None);
         }
     }
@@ -337,7 +338,13 @@ impl Rounds {
     fn set(&mut self, order: Order) -> Result<(), String> {
         self.orders.set(order.clone())?;
         let word = if order.open { "open" } else { "close" };
-        tracing::warn!(actor = order.actor, reason = order.reason, rw = order.rw, ro = order.ro, "an operator orders: {word}");
+        tracing::warn!(
+            actor = order.actor,
+            reason = order.reason,
+            rw = order.rw,
+            ro = order.ro,
+            "an operator orders: {word}"
+        );
         let about = |door: bool| door.then_some(order.open);
         let why = Why { code: format!("operator_{word}"), text: order.reason.clone() };
         self.audit.write("gate_override", (about(order.rw), about(order.ro)), vec![why], Some(order.actor));
@@ -380,4 +387,3 @@ impl Rounds {
         let _ = tokio::task::spawn_blocking(move || watcher.release()).await;
     }
 }
-

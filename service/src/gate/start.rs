@@ -94,14 +94,10 @@ pub async fn start(
     let addresses = Arc::new(Addresses::of(&settings.peers).await);
     let asker = Arc::new(Asker::new(&settings, secret.clone(), addresses.clone())?);
     let counters: Arc<Counters> = Arc::default();
-    let shown = Arc::new(watch::Sender::new(Arc::new(Snapshot::nothing(&settings.node, settings.mode, settings.witness))));
+    let shown =
+        Arc::new(watch::Sender::new(Arc::new(Snapshot::nothing(&settings.node, settings.mode, settings.witness))));
     let (orders, commands) = mpsc::channel(ORDERS);
-    let gate = Gate {
-        settings: settings.clone(),
-        snapshot: shown.subscribe(),
-        counters: counters.clone(),
-        orders,
-    };
+    let gate = Gate { settings: settings.clone(), snapshot: shown.subscribe(), counters: counters.clone(), orders };
     let recorder = if settings.witness { None } else { Some(Arc::new(Recorder::new(&settings)?)) };
     let mut running = Running { gate: gate.clone(), peers: None, rounds: None, copier: None, _sockets: Vec::new() };
     let mut own = OwnVoter::there(&settings.state_dir, rules.clone(), settings.timings.deadline);
@@ -182,7 +178,6 @@ fn make(state_dir: &Path) -> Result<(), String> {
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(state_dir);
     made.map_err(|error| format!("state_dir {} cannot be made: {error}; choose another", state_dir.display()))
 }
-
 
 /// How long the last requests may take once a gate ends.
 pub const DRAIN: Duration = Duration::from_secs(1);

@@ -56,9 +56,7 @@ impl Door {
     pub fn told(self, now: Micros) -> RwDoor {
         match self {
             Self::Open => RwDoor::Open,
-            Self::Closed(at) => {
-                RwDoor::Closed { since: Duration::from_micros(u64::try_from(now - at).unwrap_or(0)) }
-            }
+            Self::Closed(at) => RwDoor::Closed { since: Duration::from_micros(u64::try_from(now - at).unwrap_or(0)) },
             Self::Unknown => RwDoor::Unknown,
         }
     }

@@ -3,6 +3,7 @@
 //! It is another process because a stopped one can do nothing, and it lives until the lines are closed. What it does at
 //! each step is `goahead_hba_file::Watchdog`, as in the extension's worker.
 
+use std::fs::File;
 use std::io::{self, BufRead, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
@@ -83,12 +84,6 @@ impl Watcher {
         Ok((child, input))
     }
 
-    /// Its process id, while it runs.
-    #[cfg(test)]
-    pub fn pid(&self) -> Option<u32> {
-        self.running.as_ref().map(|(child, _)| child.id())
-    }
-
     /// Lets it go and waits until it has ended: at once where the lines are closed.
     pub fn release(mut self) {
         if let Some((mut child, input)) = self.running.take() {
@@ -112,14 +107,14 @@ pub fn run(gate: u32) -> io::Result<()> {
     }
     signals.thread_block()?;
     let signals = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC)?;
-    let input = io::stdin().lock();
-    let mut watch = Watch { gate, gate_lives: true, watched: None };
-    let mut input = io::BufReader::with_capacity(8192, input);
+    // The system's own input, without the buffer that poll() cannot look into.
+    let standard_input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let mut input = io::BufReader::with_capacity(8192, standard_input.try_clone()?);
+    let mut watch = Watch { gate, gate_lives: true, watched: None, said: None };
     loop {
         let pause = watch.step();
         let Some(pause) = pause else { return Ok(()) };
         let pause = Timespec { tv_sec: pause.as_secs().cast_signed(), tv_nsec: i64::from(pause.subsec_nanos()) };
-        let standard_input = io::stdin();
         let mut descriptors = vec![PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
         if watch.gate_lives {
             descriptors.push(PollFd::from_borrowed_fd(standard_input.as_fd(), PollFlags::IN));
@@ -127,15 +122,22 @@ pub fn run(gate: u32) -> io::Result<()> {
         rustix::io::retry_on_intr(|| poll(&mut descriptors, Some(&pause)))?;
         let asked = |at: usize| descriptors.get(at).is_some_and(|descriptor| !descriptor.revents().is_empty());
         let (signalled, ordered) = (asked(0), asked(1));
-        if signalled && let Some(signal) = signals.read_signal()? && signal.ssi_signo != Signal::SIGHUP as u32 {
+        if signalled
+            && let Some(signal) = signals.read_signal()?
+            && signal.ssi_signo != Signal::SIGHUP as u32
+        {
             watch.close_now();
             return Ok(());
         }
-        if ordered {
+        while ordered {
             let mut line = String::new();
             match input.read_line(&mut line) {
                 Ok(0) | Err(_) => watch.gate_lives = false,
                 Ok(_) => watch.order(&line),
+            }
+            // Two orders may have come at once.
+            if input.buffer().is_empty() {
+                break;
             }
         }
     }
@@ -145,6 +147,8 @@ struct Watch {
     gate: u32,
     gate_lives: bool,
     watched: Option<(Order, Watchdog)>,
+    /// What was complained about last, to be said once
+    said: Option<String>,
 }
 
 impl Watch {
@@ -174,7 +178,10 @@ impl Watch {
                 let left = u64::try_from(until - Watchdog::now()).unwrap_or(0);
                 Some(period.min(Duration::from_micros(left + 1)))
             }
-            Ok(Step::Quiet) => self.gate_lives.then_some(period),
+            Ok(Step::Quiet) => {
+                self.said = None;
+                self.gate_lives.then_some(period)
+            }
             Ok(Step::Closed(closed)) => {
                 tracing::warn!(
                     rules = closed.rules.join(", "),
@@ -183,8 +190,14 @@ impl Watch {
                 );
                 Some(period)
             }
+            // The node was removed with its directory: nothing is left to close.
+            Err(goahead_hba_file::Error::Missing { .. }) if !self.gate_lives => None,
             Err(error) => {
-                tracing::error!(%error, "the gate's lines cannot be closed: {}", error.mend());
+                let text = error.to_string();
+                if self.said.as_ref() != Some(&text) {
+                    tracing::error!("the gate's lines cannot be closed: {text}; {}", error.mend());
+                    self.said = Some(text);
+                }
                 Some(period)
             }
         }

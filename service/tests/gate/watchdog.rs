@@ -82,3 +82,14 @@ fn the_next_gate_s_lines_are_none_of_its_business() {
     assert!(process.ends_well());
     assert!(node.is_open());
 }
+
+#[test]
+fn where_the_node_is_gone_with_its_gate_it_goes_too() {
+    let node = Node::new();
+    node.stamp(GATE, LONG);
+    let mut process = watchdog(&node);
+    std::thread::sleep(Duration::from_millis(100));
+    std::fs::remove_file(node.hba_file()).expect("removed");
+    drop(process.0.stdin.take());
+    assert!(process.ends_well());
+}

@@ -1,5 +1,6 @@
 //! What a gate listens on: bound before anything else, opened once there is something to answer.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -9,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::api;
 use crate::gate::Running;
 use crate::gate::settings::{Mode, Settings};
 use crate::listener::{self, Listener, Protocol, tls};
@@ -18,6 +20,8 @@ const CONNECTIONS: usize = 512;
 
 /// Bound sockets; none where the operator wants none.
 pub struct Sockets {
+    face: Option<TcpListener>,
+    agent: Option<TcpListener>,
     peers: Option<TcpListener>,
     tls: Option<Arc<ServerConfig>>,
 }
@@ -29,10 +33,13 @@ impl Sockets {
     /// Which address cannot be bound, or which file of TLS cannot be used.
     pub async fn bind(settings: &Settings) -> Result<Self, String> {
         let answers = settings.mode != Mode::ClientOnly;
-        let peers = match settings.peer_listen.filter(|_| answers) {
-            Some(address) => Some(listener::bind("peer-listen", address).await?),
-            None => None,
+        let bind = async |flag, address: Option<SocketAddr>| match address.filter(|_| answers) {
+            Some(address) => listener::bind(flag, address).await.map(Some),
+            None => Ok(None),
         };
+        let face = bind("gate-listen", settings.listen).await?;
+        let agent = bind("agent-check-listen", settings.agent_check_listen).await?;
+        let peers = bind("peer-listen", settings.peer_listen).await?;
         let files = settings.trust.tls.as_ref().filter(|_| answers).and_then(|tls| {
             Some(tls::TlsFiles {
                 certificate: tls.cert.clone()?,
@@ -42,7 +49,7 @@ impl Sockets {
             })
         });
         let tls = files.as_ref().map(tls::load).transpose()?;
-        Ok(Self { peers, tls })
+        Ok(Self { face, agent, peers, tls })
     }
 
     /// Opens them.
@@ -67,6 +74,13 @@ impl Sockets {
         };
         if let (Some(socket), Some(router)) = (self.peers, running.peers.clone()) {
             open("peers ask", socket, self.tls, router)?;
+        }
+        if let Some(socket) = self.face {
+            open("health checks ask", socket, None, api::gate::router(running.gate.clone()))?;
+        }
+        if let Some(socket) = self.agent {
+            tracing::info!("agent-check on {}", socket.local_addr().map_err(|error| error.to_string())?);
+            tasks.push(tokio::spawn(api::gate::agent::serve(socket, running.gate.clone(), closing.clone())));
         }
         Ok(tasks)
     }

@@ -39,7 +39,14 @@ is a lease: a gate that is stopped, killed or cut off closes by itself. SIGTERM 
 #[command(after_help = EXAMPLES, args_conflicts_with_subcommands = false, subcommand_negates_reqs = true)]
 pub struct Args {
     /// Settings: gate.yml, or harepd's conf.yml
-    #[arg(short = 'f', long = "config", value_name = "FILE", env = "GOAHEAD_GATE_CONFIG", default_value = "/etc/goahead/gate.yml", global = true)]
+    #[arg(
+        short = 'f',
+        long = "config",
+        value_name = "FILE",
+        env = "GOAHEAD_GATE_CONFIG",
+        default_value = "/etc/goahead/gate.yml",
+        global = true
+    )]
     config: PathBuf,
     /// Only vote, answer the other gates, and show the verdict that a --client-only of this machine hands over
     #[arg(long, conflicts_with = "client_only", help_heading = "Halves")]
@@ -89,7 +96,9 @@ fn address_or_off(text: &str) -> Result<Where, String> {
     if text == "off" {
         return Ok(Where(None));
     }
-    text.parse().map(|address| Where(Some(address))).map_err(|_| format!("{text:?} is no ADDRESS:PORT, such as 127.0.0.1:8008, and not off"))
+    text.parse()
+        .map(|address| Where(Some(address)))
+        .map_err(|_| format!("{text:?} is no ADDRESS:PORT, such as 127.0.0.1:8008, and not off"))
 }
 
 /// Runs the gate, or asks one that runs.

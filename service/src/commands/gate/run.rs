@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::listeners::Sockets;
 use super::super::{CommandResult, Failure};
+use super::listeners::Sockets;
 use crate::gate::config::Loaded;
 use crate::gate::settings::{Mode, Settings};
 use crate::gate::{self, notify};
@@ -22,6 +22,12 @@ pub fn run(loaded: Loaded, file: &Path, logging: &logging::Options) -> CommandRe
     logging::init(logging, "info").map_err(Failure::new)?;
     for warning in &loaded.warnings {
         tracing::warn!("{}: {warning}", file.display());
+    }
+    if let Some(logs) = &loaded.logs {
+        let file = logs.file.display();
+        tracing::warn!(
+            "the log goes to standard error alone, not to {file}: let systemd's journal or logrotate keep it"
+        );
     }
     // The rounds must not wait for a request that is answered.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;

@@ -40,9 +40,10 @@ pub fn text(snapshot: &Snapshot) -> String {
     let verdict = &snapshot.verdict;
     // Writing to a string does not fail.
     let _ = writeln!(text, "{}: {}", snapshot.node, headline(snapshot));
-    for (what, open, reasons) in
-        [("read-write", snapshot.rw_open(), &verdict.rw_reasons), ("read-only", snapshot.ro_open(), &verdict.ro_reasons)]
-    {
+    for (what, open, reasons) in [
+        ("read-write", snapshot.rw_open(), &verdict.rw_reasons),
+        ("read-only", snapshot.ro_open(), &verdict.ro_reasons),
+    ] {
         let _ = writeln!(text, "{what:<11}{}", if open { "OPEN" } else { "closed" });
         for why in reasons {
             let _ = writeln!(text, "           - {}", line(why));
@@ -87,11 +88,9 @@ fn database(local: Option<&Local>, error: Option<&str>) -> String {
     let role = if local.in_recovery { "standby" } else { "primary" };
     let timeline = local.timeline.map_or("unknown timeline".to_owned(), |timeline| format!("timeline {timeline}"));
     let streams = match &local.receiver {
-        Some(receiver) => format!(
-            ", {} from {}",
-            receiver.status,
-            receiver.sender_host.as_deref().unwrap_or("an unknown host")
-        ),
+        Some(receiver) => {
+            format!(", {} from {}", receiver.status, receiver.sender_host.as_deref().unwrap_or("an unknown host"))
+        }
         None if local.in_recovery => ", not streaming".to_owned(),
         None => format!(", {} streaming from it", local.downstream.len()),
     };

@@ -153,7 +153,8 @@ impl Asker {
                 return Err(Silence::Foreign(format!("HTTP {status}: no gate of goahead answers there")));
             }
             _ => {
-                let why: String = String::from_utf8_lossy(&body).chars().filter(|c| !c.is_control()).take(200).collect();
+                let why: String =
+                    String::from_utf8_lossy(&body).chars().filter(|c| !c.is_control()).take(200).collect();
                 return Err(Silence::Failed(format!("HTTP {status}: {why}")));
             }
         }
@@ -172,8 +173,7 @@ impl Asker {
         body: Vec<u8>,
         nonce: &str,
     ) -> Result<Request<Full<Bytes>>, Silence> {
-        let mut request =
-            Request::post(path).header(HOST, peer.authority()).header(CONTENT_TYPE, "application/json");
+        let mut request = Request::post(path).header(HOST, peer.authority()).header(CONTENT_TYPE, "application/json");
         if let Some(secret) = &self.secret {
             let signature = secret.sign(&[b"ask", path.as_bytes(), nonce.as_bytes(), &body]);
             request = request.header(sign::NONCE, nonce).header(sign::SIGNATURE, signature);

@@ -12,8 +12,7 @@ fn settings(state_dir: &Path, mode: Mode) -> Settings {
     settings.mode = mode;
     settings.state_dir = state_dir.to_owned();
     settings.peer_listen = Some("127.0.0.1:1".parse().unwrap());
-    settings.peers =
-        vec![Peer { name: Some("n2".into()), host: "127.0.0.1".into(), port: 1, witness: false }];
+    settings.peers = vec![Peer { name: Some("n2".into()), host: "127.0.0.1".into(), port: 1, witness: false }];
     settings.timings.round = Duration::from_millis(50);
     settings.timings.deadline = Duration::from_millis(30);
     settings.timings.lease = Duration::from_millis(300);
