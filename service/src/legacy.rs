@@ -139,27 +139,9 @@ const HAREPD: Program = Program {
     name: "harepd",
     ours: &["goahead", "gate"],
     flags: &[
-        Flag {
-            name: "client-only",
-            value: None,
-            help: "Run the client only",
-            ours: "--client-only",
-            default: None,
-        },
-        Flag {
-            name: "f",
-            value: Some("string"),
-            help: "Path to config file",
-            ours: "-f",
-            default: Some("conf.yaml"),
-        },
-        Flag {
-            name: "server-only",
-            value: None,
-            help: "Run the server only",
-            ours: "--server-only",
-            default: None,
-        },
+        Flag { name: "client-only", value: None, help: "Run the client only", ours: "--client-only", default: None },
+        Flag { name: "f", value: Some("string"), help: "Path to config file", ours: "-f", default: Some("conf.yaml") },
+        Flag { name: "server-only", value: None, help: "Run the server only", ours: "--server-only", default: None },
     ],
 };
 
@@ -171,7 +153,9 @@ pub fn translate(arguments: impl IntoIterator<Item = OsString>) -> Translation {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let called_as = arguments.first().map(Path::new).and_then(Path::file_name).unwrap_or_default();
     let rest = arguments.get(1..).unwrap_or_default();
-    if let Some(program) = [&CLIENT, &RENDEZVOUS, &HAREPD].into_iter().find(|program| called_as == OsStr::new(program.name)) {
+    if let Some(program) =
+        [&CLIENT, &RENDEZVOUS, &HAREPD].into_iter().find(|program| called_as == OsStr::new(program.name))
+    {
         return program.translate(rest);
     }
     // The original server has flags only; this program's own command line has a command, or asks for help.
@@ -420,12 +404,10 @@ mod tests {
     fn harepd_takes_its_flags() {
         for (words, wanted) in [
             (&["/usr/sbin/harepd"][..], &["goahead", "gate", "-f=conf.yaml"][..]),
-            (&["harepd", "-f", "/etc/harepd/conf.yml", "--server-only"], &[
-                "goahead",
-                "gate",
-                "-f=/etc/harepd/conf.yml",
-                "--server-only",
-            ]),
+            (
+                &["harepd", "-f", "/etc/harepd/conf.yml", "--server-only"],
+                &["goahead", "gate", "-f=/etc/harepd/conf.yml", "--server-only"],
+            ),
             (&["harepd", "--f=/c.yml", "-client-only=true"], &["goahead", "gate", "--client-only", "-f=/c.yml"]),
             (&["harepd", "-f=-c", "-client-only", "-server-only"], &["goahead", "gate", "-f=-c", "--server-only"]),
             (&["harepd", "-client-only=false"], &["goahead", "gate", "-f=conf.yaml"]),
@@ -446,7 +428,9 @@ mod tests {
             other => panic!("{other:?}"),
         }
         match run(&["harepd", "-preflight"]) {
-            Translation::Misuse(text) => assert!(text.starts_with("flag provided but not defined: -preflight"), "{text}"),
+            Translation::Misuse(text) => {
+                assert!(text.starts_with("flag provided but not defined: -preflight"), "{text}")
+            }
             other => panic!("{other:?}"),
         }
     }

@@ -2,7 +2,11 @@
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
+
+use crate::log_file::LogFile;
 
 /// Flags that every command shares.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -36,6 +40,14 @@ const QUIET: &str = "deadpool=error,tokio_postgres=warn";
 /// # Errors
 /// When the user's filter cannot be read; says which part.
 pub fn init(options: &Options, default_filter: &str) -> Result<(), String> {
+    init_with(options, default_filter, None)
+}
+
+/// The same, and into `file` what goes to standard error: one JSON object per line.
+///
+/// # Errors
+/// As [`init`].
+pub fn init_with(options: &Options, default_filter: &str, file: Option<LogFile>) -> Result<(), String> {
     let wanted = match (&options.filter, options.debug) {
         (Some(filter), _) => filter.as_str(),
         // The libraries below speak of every packet at this level; what the user wants to see is this program.
@@ -43,14 +55,14 @@ pub fn init(options: &Options, default_filter: &str) -> Result<(), String> {
         (None, false) => default_filter,
     };
     let filter = EnvFilter::try_new(format!("{QUIET},{wanted}")).map_err(|error| format!("--log {wanted}: {error}"))?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
-    // A second start (a command run inside a test) keeps the first.
-    let _ = match options.format.unwrap_or(Format::Text) {
-        Format::Text => builder.with_target(false).try_init(),
-        Format::Json => builder.json().flatten_event(true).try_init(),
+    let screen =
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    let screen = match options.format.unwrap_or(Format::Text) {
+        Format::Text => screen.with_target(false).boxed(),
+        Format::Json => screen.json().flatten_event(true).boxed(),
     };
+    let file = file.map(|file| tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(file));
+    // A second start (a command run inside a test) keeps the first.
+    let _ = tracing_subscriber::registry().with(filter).with(screen).with(file).try_init();
     Ok(())
 }

@@ -13,6 +13,7 @@ mod gate;
 mod http_client;
 mod legacy;
 mod listener;
+mod log_file;
 mod logging;
 mod metrics;
 mod peer;

@@ -63,7 +63,8 @@ async fn answer(State(face): State<Arc<Face>>, request: Request) -> Response {
     let snapshot = face.gate.snapshot();
     let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
     if path == "/gate" {
-        let body = if method == Method::Get { json(&documents::gate(&face.gate, &snapshot)) } else { ().into_response() };
+        let body =
+            if method == Method::Get { json(&documents::gate(&face.gate, &snapshot)) } else { ().into_response() };
         return body;
     }
     let (status, body) = patroni(method, path, query, &view::judged(face.gate.settings(), &snapshot));
@@ -96,7 +97,9 @@ fn reason(path: &str, snapshot: &Snapshot) -> HeaderValue {
     let verdict = &snapshot.verdict;
     let whys: Vec<&Why> = match path {
         _ if !snapshot.is_live(crate::gate::clock::now()) => Vec::new(),
-        _ if ["replica", "sync", "quorum"].iter().any(|word| path.contains(word)) => verdict.ro_reasons.iter().collect(),
+        _ if ["replica", "sync", "quorum"].iter().any(|word| path.contains(word)) => {
+            verdict.ro_reasons.iter().collect()
+        }
         _ if path.contains("read-only") => verdict.ro_reasons.iter().chain(&verdict.rw_reasons).collect(),
         _ => verdict.rw_reasons.iter().collect(),
     };

@@ -57,11 +57,7 @@ pub fn status(gate: &Gate, snapshot: &Snapshot, scope: &str) -> Status {
         dcs_last_seen: last_seen(snapshot),
         database_system_identifier: local.map(|local| SystemId(local.system_identifier)),
         tags: BTreeMap::new(),
-        patroni: Program {
-            version: PATRONI.to_owned(),
-            scope: scope.to_owned(),
-            name: gate.settings().node.clone(),
-        },
+        patroni: Program { version: PATRONI.to_owned(), scope: scope.to_owned(), name: gate.settings().node.clone() },
     }
 }
 
@@ -99,7 +95,8 @@ pub fn sync_state(snapshot: &Snapshot) -> Option<&str> {
     let peer = snapshot.peers.iter().find(|peer| peer.heard && peer.label == leader.node)?;
     let facts = peer.report.as_ref()?.facts.as_ref()?;
     let names = [Some(snapshot.node.as_str()), snapshot.local.as_ref().map(|local| local.cluster_name.as_str())];
-    let this = |standby: &&gate::Downstream| names.contains(&Some(standby.name.as_str())) && standby.state == "streaming";
+    let this =
+        |standby: &&gate::Downstream| names.contains(&Some(standby.name.as_str())) && standby.state == "streaming";
     facts.downstream.iter().find(this).map(|standby| standby.sync_state.as_str())
 }
 

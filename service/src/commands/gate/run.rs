@@ -12,6 +12,7 @@ use super::listeners::Sockets;
 use crate::gate::config::Loaded;
 use crate::gate::settings::{Mode, Settings};
 use crate::gate::{self, notify};
+use crate::log_file::LogFile;
 use crate::logging;
 
 /// Runs it until SIGTERM or SIGINT.
@@ -19,7 +20,8 @@ use crate::logging;
 /// # Errors
 /// Why it cannot start, or that its rounds have ended by themselves.
 pub fn run(loaded: Loaded, file: &Path, logging: &logging::Options) -> CommandResult {
-    logging::init(logging, "info").map_err(Failure::new)?;
+    let log_file = loaded.logs.clone().map(LogFile::open).transpose().map_err(Failure::new)?;
+    logging::init_with(logging, "info", log_file).map_err(Failure::new)?;
     for warning in &loaded.warnings {
         tracing::warn!("{}: {warning}", file.display());
     }

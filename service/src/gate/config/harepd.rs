@@ -17,7 +17,8 @@ use super::{ConfigError, Loaded, Machine, harepd_peers, logs, own, values};
 pub fn read(value: &Value, mode: Mode, machine: &Machine<'_>) -> Result<Loaded, ConfigError> {
     let file = Section::new("harepd", value, Case::Any)?;
     let mut warnings = Vec::new();
-    let node = file.text("nodeName")?.ok_or_else(|| file.error("nodeName", "is missing: the node_name of repmgr.conf"))?;
+    let node =
+        file.text("nodeName")?.ok_or_else(|| file.error("nodeName", "is missing: the node_name of repmgr.conf"))?;
     let node = values::node_name(&file, "nodeName", node)?;
     let grpc = file.section("gRPC")?;
     let primary_ip = primary_ip(&file, &grpc, &mut warnings)?;
@@ -94,7 +95,8 @@ fn listen(
     let port = port.ok_or_else(|| grpc.error("bindPort", "is a port from 1 to 65535"))?;
     let Some(text) = grpc.text("bindAddress")? else {
         warnings.push(
-            "harepd.gRPC.bindAddress is missing; as harepd, the gate listens on every address of this machine".to_owned(),
+            "harepd.gRPC.bindAddress is missing; as harepd, the gate listens on every address of this machine"
+                .to_owned(),
         );
         return Ok(SocketAddr::new(std::net::Ipv6Addr::UNSPECIFIED.into(), port));
     };
@@ -264,7 +266,10 @@ fn haproxy(
         (false, None) => None,
     };
     for name in [&read_write, database].into_iter().chain(read_only.as_ref().map(String::as_str)) {
-        if name.starts_with(['+', '@', '/', '"']) || name.contains(',') || name == "all" || name.contains(char::is_whitespace)
+        if name.starts_with(['+', '@', '/', '"'])
+            || name.contains(',')
+            || name == "all"
+            || name.contains(char::is_whitespace)
         {
             warnings.push(format!(
                 "harepd.haproxy: {name} is now the name of one user or database and is quoted; in harepd's lines it \

@@ -11,6 +11,7 @@ use serde_yaml_ng::Value;
 
 use self::section::{Case, Section};
 use super::settings::{Mode, Settings};
+use crate::log_file::Rotation;
 
 mod harepd;
 mod harepd_peers;
@@ -19,15 +20,13 @@ mod own;
 mod section;
 mod values;
 
-pub use logs::Logs;
-
 /// What is read from a file.
 #[derive(Debug)]
 pub struct Loaded {
     /// The settings
     pub settings: Settings,
     /// A log file beside standard error; none: no file
-    pub logs: Option<Logs>,
+    pub logs: Option<Rotation>,
     /// What was found odd, each naming its key: to be logged once
     pub warnings: Vec<String>,
 }
@@ -75,7 +74,8 @@ struct Machine<'a> {
 /// The file, the key in it, and what is wrong with it.
 pub fn read(file: &Path, overrides: &Overrides) -> Result<Loaded, ConfigError> {
     let text = std::fs::read_to_string(file).map_err(|error| ConfigError(error.to_string()).in_file(file))?;
-    let machine = Machine { env: &|name| std::env::var(name).ok().filter(|value| !value.is_empty()), is_ours: &is_ours };
+    let machine =
+        Machine { env: &|name| std::env::var(name).ok().filter(|value| !value.is_empty()), is_ours: &is_ours };
     parse(&text, overrides, &machine).map_err(|error| error.in_file(file))
 }
 
@@ -109,7 +109,10 @@ fn parse(text: &str, overrides: &Overrides, machine: &Machine<'_>) -> Result<Loa
 /// What holds for both kinds of file.
 fn check(settings: &mut Settings, warnings: &mut Vec<String>) -> Result<(), ConfigError> {
     if settings.peer_listen.is_none() && !settings.peers.is_empty() {
-        return Err(ConfigError::at("peer_listen", "is missing: the other gates ask this one there, and it votes there"));
+        return Err(ConfigError::at(
+            "peer_listen",
+            "is missing: the other gates ask this one there, and it votes there",
+        ));
     }
     match settings.mode {
         Mode::ClientOnly if settings.witness => {

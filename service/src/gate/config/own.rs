@@ -121,7 +121,8 @@ fn nodes(settings: &mut Settings, section: &Section<'_>) -> Result<(), ConfigErr
         let of = Section::new(&format!("{}[{at}]", section.name("peers")), item, Case::Exact)?;
         let name = of.text("name")?.ok_or_else(|| of.error("name", "is missing: the name of that node"))?;
         let name = values::node_name(&of, "name", name)?;
-        let address = of.text("address")?.ok_or_else(|| of.error("address", "is missing: HOST:PORT of its peer_listen"))?;
+        let address =
+            of.text("address")?.ok_or_else(|| of.error("address", "is missing: HOST:PORT of its peer_listen"))?;
         let (host, port) = values::host_port(&address, None)
             .map_err(|why| of.error("address", format!("is no HOST:PORT: {address} ({why})")))?;
         let witness = of.boolean("witness")?.unwrap_or(false);
@@ -142,7 +143,11 @@ fn nodes(settings: &mut Settings, section: &Section<'_>) -> Result<(), ConfigErr
 
 fn file(section: &Section<'_>, key: &'static str) -> Result<Option<PathBuf>, ConfigError> {
     let Some(path) = section.text(key)?.map(PathBuf::from) else { return Ok(None) };
-    if path.is_absolute() { Ok(Some(path)) } else { Err(section.error(key, "wants a path from the root, such as /etc/…")) }
+    if path.is_absolute() {
+        Ok(Some(path))
+    } else {
+        Err(section.error(key, "wants a path from the root, such as /etc/…"))
+    }
 }
 
 fn sources(settings: &mut Settings, section: &Section<'_>) -> Result<(), ConfigError> {
@@ -179,7 +184,8 @@ fn timings(timings: &mut Timings, section: &Section<'_>) -> Result<(), ConfigErr
 }
 
 fn read_only(read_only: &mut ReadOnly, section: &Section<'_>) -> Result<(), ConfigError> {
-    let off = |key| Ok::<_, ConfigError>(section.text(key)?.is_some_and(|text| matches!(text.as_str(), "off" | "false")));
+    let off =
+        |key| Ok::<_, ConfigError>(section.text(key)?.is_some_and(|text| matches!(text.as_str(), "off" | "false")));
     if off("max_lag")? {
         read_only.max_lag = None;
     } else {
@@ -234,7 +240,9 @@ fn haproxy(place: &mut Option<Haproxy>, section: &Section<'_>) -> Result<(), Con
     let servers = servers.iter().map(|server| values::ip(&of, "servers", server)).collect::<Result<Vec<_>, _>>()?;
     let haproxy = Haproxy {
         servers,
-        read_write: of.text("read_write")?.ok_or_else(|| of.error("read_write", "is missing: the user of the check"))?,
+        read_write: of
+            .text("read_write")?
+            .ok_or_else(|| of.error("read_write", "is missing: the user of the check"))?,
         read_only: of.text("read_only")?,
         allow: of.text("allow")?.unwrap_or_else(|| "scram-sha-256".to_owned()),
         deny: of.text("deny")?.unwrap_or_else(|| "reject".to_owned()),

@@ -127,6 +127,7 @@ async fn answer(State(server): State<Arc<Server>>, request: Request) -> Response
         let server = server.clone();
         async move { server.tell(question.get_ref()).await.map(tonic::Response::new) }
     });
-    let mut grpc = tonic::server::Grpc::new(ProstCodec::<IKnow, WhatYouKnow>::default()).max_decoding_message_size(LONGEST);
+    let mut grpc =
+        tonic::server::Grpc::new(ProstCodec::<IKnow, WhatYouKnow>::default()).max_decoding_message_size(LONGEST);
     grpc.unary(tell, request).await.map(Body::new)
 }

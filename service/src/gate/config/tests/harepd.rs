@@ -4,9 +4,8 @@ use super::*;
 
 /// The least that works, with `more` under `harepd:` and `grpc` under `gRPC:`.
 fn conf(more: &str, grpc: &str) -> String {
-    let indent = |text: &str, by: usize| -> String {
-        text.lines().map(|line| format!("{}{line}\n", " ".repeat(by))).collect()
-    };
+    let indent =
+        |text: &str, by: usize| -> String { text.lines().map(|line| format!("{}{line}\n", " ".repeat(by))).collect() };
     format!(
         "harepd:\n  nodeName: node1\n  primaryIP: 10.0.0.1\n  hbaConfig: /etc/pg_hba.conf\n  repmgr: {{db: repmgr}}\n  \
          watchDog: 1\n{}  gRPC:\n    bindAddress: 10.0.0.1\n    bindPort: 10000\n    connectionDeadline: 0.5\n{}",
@@ -89,7 +88,9 @@ fn peers_without_a_port_have_ours() {
 
 #[test]
 fn this_node_and_repeated_ones_have_no_further_vote() {
-    let loaded = plain("neighbours: ['10.0.0.1:10000', '10.0.0.2:10000', '10.0.0.2:10000', '10.0.0.3:10000']\nwitness: 10.0.0.3:10000");
+    let loaded = plain(
+        "neighbours: ['10.0.0.1:10000', '10.0.0.2:10000', '10.0.0.2:10000', '10.0.0.3:10000']\nwitness: 10.0.0.3:10000",
+    );
     warned(&loaded, &["10.0.0.1:10000 is this node itself"]);
     warned(&loaded, &["10.0.0.2:10000 is listed twice"]);
     warned(&loaded, &["lists the witness"]);
@@ -126,7 +127,8 @@ fn times_that_harepd_could_not_use_are_told() {
 
 #[test]
 fn unknown_keys_are_told_with_the_one_that_is_meant() {
-    let loaded = load(&format!("{HAPROXY}{MODES}nodeNmae: x\nlogs: {{filepaht: /x}}\n"), "neighbors: ['10.0.0.2:1']").unwrap();
+    let loaded =
+        load(&format!("{HAPROXY}{MODES}nodeNmae: x\nlogs: {{filepaht: /x}}\n"), "neighbors: ['10.0.0.2:1']").unwrap();
     warned(&loaded, &["harepd.nodeNmae is not known", "is nodeName meant"]);
     warned(&loaded, &["harepd.gRPC.neighbors is not known", "is neighbours meant"]);
     warned(&loaded, &["harepd.logs.filepaht is not known", "filePath"]);
@@ -170,9 +172,7 @@ fn what_harepd_cannot_say_stands_beside_it() {
 
 #[test]
 fn what_is_missing_is_named() {
-    for (gone, key) in
-        [("  nodeName: node1\n", "harepd.nodeName"), ("    bindPort: 10000\n", "harepd.gRPC.bindPort")]
-    {
+    for (gone, key) in [("  nodeName: node1\n", "harepd.nodeName"), ("    bindPort: 10000\n", "harepd.gRPC.bindPort")] {
         refused(parse_at(&conf("", "").replace(gone, ""), Mode::Dual, &[]), &[key, "is missing"]);
     }
     let text = conf("", "").replace("  primaryIP: 10.0.0.1\n", "");

@@ -48,8 +48,7 @@ fn every_key_arrives() {
     assert_eq!(settings.listen, Some("127.0.0.1:8008".parse().unwrap()));
     assert_eq!(settings.peer_listen, Some("10.0.0.11:8009".parse().unwrap()));
     assert_eq!(settings.agent_check_listen, None);
-    let peers: Vec<_> =
-        settings.peers.iter().map(|peer| (peer.label(), peer.authority(), peer.witness)).collect();
+    let peers: Vec<_> = settings.peers.iter().map(|peer| (peer.label(), peer.authority(), peer.witness)).collect();
     assert_eq!(
         peers,
         [

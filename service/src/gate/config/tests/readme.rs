@@ -59,16 +59,13 @@ fn every_key_of_the_readme_arrives() {
     assert_eq!((haproxy.read_write.as_str(), haproxy.read_only.as_deref()), ("harw", None));
     assert_eq!((haproxy.allow.as_str(), haproxy.deny.as_str()), ("md5", "reject"));
     assert_eq!(haproxy.databases, ["repmgr"]);
-    assert_eq!(
-        settings.peers,
-        [Peer { name: None, host: "10.21.57.63".to_owned(), port: 10000, witness: true }]
-    );
+    assert_eq!(settings.peers, [Peer { name: None, host: "10.21.57.63".to_owned(), port: 10000, witness: true }]);
     assert_eq!(settings.timings.round, Duration::from_secs(1));
     assert_eq!(settings.timings.deadline, Duration::from_millis(800));
     assert_eq!(settings.timings.lease, Duration::from_secs(3));
     assert_eq!(
         loaded.logs,
-        Some(Logs {
+        Some(Rotation {
             file: PathBuf::from("/var/log/harepd.log"),
             max_age: Some(Duration::from_secs(86400)),
             rotate_every: Some(Duration::from_secs(604_800)),
@@ -124,15 +121,17 @@ fn tls_counts_directly_under_grpc_and_below_tls() {
 #[test]
 fn keys_count_in_any_case() {
     let loaded = parse_at(README, Mode::Dual, &["10.21.57.61"]).unwrap();
-    for text in [README.to_lowercase().replace("/etc/postgresql/12/main/pg_hba.conf", "/etc/postgresql/12/main/pg_hba.conf"), {
-        README
-            .replace("primaryIP", "primaryIp")
-            .replace("gRPC", "GRPC")
-            .replace("allowRO", "AllowRo")
-            .replace("watchDog", "watchdog")
-            .replace("nodeName", "NODENAME")
-            .replace("harepd:\n", "Harepd:\n")
-    }] {
+    for text in
+        [README.to_lowercase().replace("/etc/postgresql/12/main/pg_hba.conf", "/etc/postgresql/12/main/pg_hba.conf"), {
+            README
+                .replace("primaryIP", "primaryIp")
+                .replace("gRPC", "GRPC")
+                .replace("allowRO", "AllowRo")
+                .replace("watchDog", "watchdog")
+                .replace("nodeName", "NODENAME")
+                .replace("harepd:\n", "Harepd:\n")
+        }]
+    {
         let other = parse_at(&text, Mode::Dual, &["10.21.57.61"]).unwrap();
         assert_eq!(format!("{:?}", other.settings), format!("{:?}", loaded.settings));
         assert_eq!(other.logs, loaded.logs);

@@ -24,9 +24,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 /// Settings as of a conf.yml of this node.
 fn settings(node: &str, listen: SocketAddr) -> Settings {
-    let text = format!(
-        "node: {node}\npeer_listen: {listen}\ngrpc: true\nsources: [repmgr]\nstate_dir: /nonexistent\n"
-    );
+    let text = format!("node: {node}\npeer_listen: {listen}\ngrpc: true\nsources: [repmgr]\nstate_dir: /nonexistent\n");
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("gate.yml");
     std::fs::write(&file, text).unwrap();

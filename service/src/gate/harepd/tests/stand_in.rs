@@ -39,7 +39,8 @@ pub struct Known {
 
 impl Known {
     pub fn bytes(&self) -> Vec<u8> {
-        let mut bytes = [text(1, &self.ip), number(2, self.node_id), text(3, &self.node_name), text(4, &self.witness)].concat();
+        let mut bytes =
+            [text(1, &self.ip), number(2, self.node_id), text(3, &self.node_name), text(4, &self.witness)].concat();
         bytes.extend(self.slaves.iter().flat_map(|slave| text(5, slave)));
         bytes.extend(self.master.iter().flat_map(|master| text(6, master)));
         bytes
@@ -126,7 +127,8 @@ impl Says {
     async fn answer(
         self,
         request: Request<Incoming>,
-    ) -> Result<Response<StreamBody<impl futures_util::Stream<Item = Result<Frame<Bytes>, Infallible>>>>, Infallible> {
+    ) -> Result<Response<StreamBody<impl futures_util::Stream<Item = Result<Frame<Bytes>, Infallible>>>>, Infallible>
+    {
         let (head, body) = request.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         let (method, path) = (head.method.to_string(), head.uri.path().to_owned());

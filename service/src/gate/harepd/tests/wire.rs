@@ -47,7 +47,14 @@ async fn our_server_answers_a_harepd_byte_for_byte() {
 
 #[tokio::test]
 async fn our_client_asks_a_harepd_byte_for_byte() {
-    let known = Known { ip: "10.0.0.2".into(), node_id: 2, node_name: "node2".into(), witness: "10.0.0.3".into(), slaves: vec!["10.0.0.2".into()], master: vec!["10.0.0.1".into()] };
+    let known = Known {
+        ip: "10.0.0.2".into(),
+        node_id: 2,
+        node_name: "node2".into(),
+        witness: "10.0.0.3".into(),
+        slaves: vec!["10.0.0.2".into()],
+        master: vec!["10.0.0.1".into()],
+    };
     let says = Says::of(known);
     let view = learn(says.serve().await).await.unwrap();
     let wanted = LegacyView {
