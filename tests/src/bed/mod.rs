@@ -474,7 +474,7 @@ impl Drop for Bed {
             eprintln!("--- what was seen\n{}", poller.timeline());
         }
         for node in &self.nodes {
-            eprintln!("--- {}: log of PostgreSQL\n{}", node.name, tail(&node.log()));
+            eprintln!("--- {}: log of PostgreSQL\n{}", node.name, tail(&without_checks(&node.log())));
             eprintln!("--- {}: log of repmgrd\n{}", node.name, tail(&node.repmgrd_log()));
             if let Some(gate) = &node.gate {
                 eprintln!("--- {}: log of the gate\n{}\n{:?}", node.name, tail(&gate.log()), gate.verdict());
@@ -484,4 +484,11 @@ impl Drop for Bed {
             }
         }
     }
+}
+
+/// A log without what every check of a poll leaves in it.
+fn without_checks(log: &str) -> String {
+    let noise = ["pg_hba.conf rejects connection", "could not receive data from client: Connection reset by peer"];
+    let lines = log.lines().filter(|line| !noise.iter().any(|noise| line.contains(noise)));
+    lines.fold(String::new(), |text, line| text + line + "\n")
 }
