@@ -51,7 +51,11 @@ fn behind(known: &Known<'_>, me: &NodeFacts) -> Vec<Reason> {
     let of_sender = streaming.and_then(|upstream| upstream.latest_end_lsn);
     let of_primary = primary.filter(|(_, theirs)| theirs.timeline == me.timeline).map(|(_, theirs)| theirs.lsn);
     let end = of_sender.max(of_primary);
+    // An idle sender is silent for half of wal_sender_timeout, which is no lag while the primary has nothing more.
+    let received = me.received_lsn.unwrap_or(me.lsn);
+    let all_here = of_primary.is_some_and(|end| end <= received);
     let waited = match streaming {
+        Some(_) if all_here => Some(me.replay_lag.unwrap_or_default() + me.age),
         Some(upstream) => upstream.receipt_age.max(me.replay_lag).map(|age| age + me.age),
         None => me.replay_age.map(|age| age + me.age),
     };

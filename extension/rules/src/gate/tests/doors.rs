@@ -340,7 +340,18 @@ fn a_standby_that_follows_takes_reads() {
     assert_eq!(with(|me| me.upstream.as_mut().expect("set").streaming = false), ["not_streaming"]);
     assert_eq!(with(|me| me.replay_paused = true), ["replay_paused"]);
     assert_eq!(with(|me| me.lsn = (84 << 20) - 1), ["lag_bytes"]);
-    assert_eq!(with(|me| me.upstream.as_mut().expect("set").receipt_age = Some(ms(10_001))), ["lag_time"]);
+    let silent_sender = |me: &mut NodeFacts| me.upstream.as_mut().expect("set").receipt_age = Some(ms(10_001));
+    let mut idle = Case::standby();
+    silent_sender(idle.me.as_mut().expect("set"));
+    assert!(idle.decide().ro, "the primary has no more than is here");
+    let behind = |me: &mut NodeFacts| {
+        silent_sender(me);
+        me.lsn -= 1;
+    };
+    assert_eq!(with(behind), ["lag_time"]);
+    let mut unheard = Case::standby().hear(silent("p"));
+    silent_sender(unheard.me.as_mut().expect("set"));
+    assert_eq!(unheard.ro_codes(), ["lag_time"]);
     assert_eq!(with(|me| me.replay_lag = Some(ms(10_001))), ["lag_time"]);
     assert_eq!(with(|me| me.age = ms(3001)), ["facts_old"]);
     let mut case = Case::standby().votes("p", vote(Ack::NotAsked, 0), Some(primary(2)));
