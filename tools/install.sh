@@ -18,7 +18,7 @@ trap 'rm -rf "$staged"' EXIT
 tools/install-extension.sh "$PG_CONFIG"
 
 place 755 "$binary" "$PREFIX/bin/goahead"
-for name in goahead_client web-rendezvous; do $run ln -sf goahead "$DESTDIR$PREFIX/bin/$name"; done
+for name in goahead_client web-rendezvous harepd; do $run ln -sf goahead "$DESTDIR$PREFIX/bin/$name"; done
 
 "$binary" man --directory "$staged"
 for page in "$staged"/*.1; do place 644 "$page" "$PREFIX/share/man/man1/${page##*/}"; done

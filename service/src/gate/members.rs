@@ -12,8 +12,11 @@ impl Settings {
             return self.node.clone();
         }
         match (&self.harepd, self.peer_listen) {
-            (Some(harepd), Some(listen)) => std::net::SocketAddr::new(harepd.primary_ip, listen.port()).to_string(),
-            (None, Some(listen)) => listen.to_string(),
+            // The others list the address that they can reach, which may be another than repmgr's.
+            (Some(harepd), Some(listen)) if listen.ip().is_unspecified() => {
+                std::net::SocketAddr::new(harepd.primary_ip, listen.port()).to_string()
+            }
+            (_, Some(listen)) => listen.to_string(),
             _ => self.node.clone(),
         }
     }

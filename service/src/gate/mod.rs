@@ -86,11 +86,6 @@ impl Gate {
         self.snapshot.borrow().clone()
     }
 
-    /// The same, for whoever waits for changes.
-    pub fn subscribe(&self) -> watch::Receiver<Arc<Snapshot>> {
-        self.snapshot.clone()
-    }
-
     /// What has happened since the start.
     pub fn counters(&self) -> &Counters {
         &self.counters

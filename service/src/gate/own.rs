@@ -28,16 +28,17 @@ pub enum OwnVoter {
     /// In this process
     Here(Arc<Voting>),
     /// In the local server's, behind its socket
-    There {
-        /// The socket
-        socket: PathBuf,
-        /// What the decision is told
-        rules: gate::Settings,
-        /// What the server was told last
-        own: Box<Own>,
-        /// How long a call may take
-        limit: Duration,
-    },
+    There(Box<There>),
+}
+
+/// The vote behind a socket.
+pub struct There {
+    socket: PathBuf,
+    rules: gate::Settings,
+    /// What the server was told last
+    own: Own,
+    /// How long a call may take
+    limit: Duration,
 }
 
 /// What a peer said of itself.
@@ -50,7 +51,7 @@ struct Heard {
 impl OwnVoter {
     /// Behind the socket in `state_dir`; a call takes at most `limit`.
     pub fn there(state_dir: &Path, rules: gate::Settings, limit: Duration) -> Self {
-        Self::There { socket: state_dir.join(SERVER), rules, own: Box::default(), limit }
+        Self::There(Box::new(There { socket: state_dir.join(SERVER), rules, own: Own::default(), limit }))
     }
 
     /// Has others told what the node knows of itself.
@@ -60,9 +61,9 @@ impl OwnVoter {
     pub async fn know(&mut self, now: Own) -> Result<(), String> {
         match self {
             Self::Here(voting) => voting.know(now),
-            Self::There { socket, own, limit, .. } => {
-                unix::call::<()>(socket, KNOW, &now, *limit).await?;
-                **own = now;
+            Self::There(there) => {
+                unix::call::<()>(&there.socket, KNOW, &now, there.limit).await?;
+                there.own = now;
             }
         }
         Ok(())
@@ -72,7 +73,7 @@ impl OwnVoter {
     pub fn report(&self) -> Report {
         match self {
             Self::Here(voting) => voting.report(),
-            Self::There { rules, own, .. } => voting::report(own, rules, clock::now()),
+            Self::There(there) => voting::report(&there.own, &there.rules, clock::now()),
         }
     }
 
@@ -83,7 +84,7 @@ impl OwnVoter {
     pub async fn ask(&self, ask: &Ask) -> Result<Answer, String> {
         match self {
             Self::Here(voting) => Ok(voting.answer(ask)),
-            Self::There { socket, limit, .. } => unix::call(socket, VOTE, ask, *limit)
+            Self::There(there) => unix::call(&there.socket, VOTE, ask, there.limit)
                 .await
                 .map_err(|why| format!("its vote is with goahead gate --server-only, and {why}")),
         }
@@ -93,10 +94,10 @@ impl OwnVoter {
     pub async fn hear(&self, peer: &str, report: &Report) {
         match self {
             Self::Here(voting) => voting.hear(peer, report),
-            Self::There { socket, limit, .. } => {
+            Self::There(there) => {
                 let heard = Heard { peer: peer.to_owned(), report: report.clone() };
                 // It hears it in the next round again.
-                let _ = unix::call::<()>(socket, HEARD, &heard, *limit).await;
+                let _ = unix::call::<()>(&there.socket, HEARD, &heard, there.limit).await;
             }
         }
     }
@@ -108,7 +109,7 @@ impl OwnVoter {
     pub async fn show(&self, snapshot: &Snapshot) -> Result<(), String> {
         match self {
             Self::Here(_) => Ok(()),
-            Self::There { socket, limit, .. } => unix::call(socket, SHOW, snapshot, *limit).await,
+            Self::There(there) => unix::call(&there.socket, SHOW, snapshot, there.limit).await,
         }
     }
 }
@@ -126,12 +127,19 @@ impl Desk {
     /// The paths of the socket.
     pub fn router(self) -> Router {
         Router::new()
-            .route(KNOW, post(async |State(desk): State<Self>, Json(own): Json<Own>| Json(desk.voting.know(own))))
+            .route(
+                KNOW,
+                post(async |State(desk): State<Self>, Json(own): Json<Own>| {
+                    desk.voting.know(own);
+                    Json(())
+                }),
+            )
             .route(VOTE, post(async |State(desk): State<Self>, Json(ask): Json<Ask>| Json(desk.voting.answer(&ask))))
             .route(
                 HEARD,
                 post(async |State(desk): State<Self>, Json(heard): Json<Heard>| {
-                    Json(desk.voting.hear(&heard.peer, &heard.report))
+                    desk.voting.hear(&heard.peer, &heard.report);
+                    Json(())
                 }),
             )
             .route(

@@ -129,15 +129,17 @@ pub fn run(gate: u32) -> io::Result<()> {
             watch.close_now();
             return Ok(());
         }
-        while ordered {
-            let mut line = String::new();
-            match input.read_line(&mut line) {
-                Ok(0) | Err(_) => watch.gate_lives = false,
-                Ok(_) => watch.order(&line),
-            }
-            // Two orders may have come at once.
-            if input.buffer().is_empty() {
-                break;
+        if ordered {
+            loop {
+                let mut line = String::new();
+                match input.read_line(&mut line) {
+                    Ok(0) | Err(_) => watch.gate_lives = false,
+                    Ok(_) => watch.order(&line),
+                }
+                // Two orders may have come at once.
+                if input.buffer().is_empty() {
+                    break;
+                }
             }
         }
     }

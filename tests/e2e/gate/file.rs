@@ -47,7 +47,7 @@ fn tools_that_rewrite_the_file_lose_nothing_of_ours_or_theirs() {
         let (comments, mut rules): (Vec<&str>, Vec<&str>) =
             text.lines().filter(|line| !line.is_empty()).partition(|line| line.starts_with('#'));
         rules.push(&mine);
-        rules.sort_by(|a, b| b.len().cmp(&a.len()));
+        rules.sort_by_key(|rule| std::cmp::Reverse(rule.len()));
         edit(node, &([comments, rules].concat().join("\n") + "\n"));
         rewritten(node, &mine);
 

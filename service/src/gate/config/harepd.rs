@@ -121,13 +121,11 @@ fn listen(
 
 fn repmgr(file: &Section<'_>, warnings: &mut Vec<String>) -> Result<String, ConfigError> {
     let section = file.section("repmgr")?;
-    if let Some(user) = section.text("user")? {
-        if user != "repmgr" {
-            warnings.push(format!(
-                "harepd.repmgr.user {user} has no effect, as in harepd: the database is asked as the user that runs \
-                 the gate (to change that: goahead.database)"
-            ));
-        }
+    if let Some(user) = section.text("user")?.filter(|user| user != "repmgr") {
+        warnings.push(format!(
+            "harepd.repmgr.user {user} has no effect, as in harepd: the database is asked as the user that runs \
+             the gate (to change that: goahead.database)"
+        ));
     }
     let database = section.text("db")?;
     warnings.extend(section.unknown().iter().map(ToString::to_string));
@@ -265,7 +263,7 @@ fn haproxy(
         }
         (false, None) => None,
     };
-    for name in [&read_write, database].into_iter().chain(read_only.as_ref().map(String::as_str)) {
+    for name in [&read_write, database].into_iter().chain(read_only.as_deref()) {
         if name.starts_with(['+', '@', '/', '"'])
             || name.contains(',')
             || name == "all"

@@ -8,7 +8,7 @@ mod messages;
 mod server;
 
 pub use client::Harepds;
-pub use server::{Nodes, Server, Table, routes};
+pub use server::{Server, Table, routes};
 
 /// Package, service and method, as the path of a request.
 const PATH: &str = "/models.ClusterInfo/GetClusterInfo";

@@ -25,7 +25,7 @@ async fn half(state_dir: &Path, mode: Mode, stop: &watch::Sender<bool>) -> Runni
 }
 
 async fn until(gate: &Gate, what: &str, ready: impl FnMut(&Arc<Snapshot>) -> bool) {
-    let mut shown = gate.subscribe();
+    let mut shown = gate.snapshot.clone();
     let waited = tokio::time::timeout(LIMIT, shown.wait_for(ready)).await;
     assert!(waited.is_ok(), "{what} has not come: {:?}", gate.snapshot());
 }

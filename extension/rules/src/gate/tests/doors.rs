@@ -340,7 +340,9 @@ fn a_standby_that_follows_takes_reads() {
     assert_eq!(with(|me| me.upstream.as_mut().expect("set").streaming = false), ["not_streaming"]);
     assert_eq!(with(|me| me.replay_paused = true), ["replay_paused"]);
     assert_eq!(with(|me| me.lsn = (84 << 20) - 1), ["lag_bytes"]);
-    let silent_sender = |me: &mut NodeFacts| me.upstream.as_mut().expect("set").receipt_age = Some(ms(10_001));
+    fn silent_sender(me: &mut NodeFacts) {
+        me.upstream.as_mut().expect("set").receipt_age = Some(ms(10_001));
+    }
     let mut idle = Case::standby();
     silent_sender(idle.me.as_mut().expect("set"));
     assert!(idle.decide().ro, "the primary has no more than is here");

@@ -181,3 +181,21 @@ fn what_is_missing_is_named() {
     refused(parse_at("harepd: nonsense", Mode::Dual, &[]), &["harepd", "key: value"]);
     refused(parse_at("harepd: {gRPC: {neighbours: [[1]]}, nodeName: x", Mode::Dual, &[]), &["is not YAML"]);
 }
+
+#[test]
+fn voters_go_by_the_address_that_the_others_reach() {
+    // The second address is for replication alone.
+    let one = conf("", "neighbours: ['10.0.0.2:10000']").replace("primaryIP: 10.0.0.1", "primaryIP: 10.9.0.1");
+    let two = one.replace("10.0.0.2", "10.0.0.x").replace("10.0.0.1", "10.0.0.2").replace("10.0.0.x", "10.0.0.1");
+    let one = parse_at(&one, Mode::ServerOnly, &["10.0.0.1"]).unwrap().settings;
+    let two = parse_at(&two, Mode::ServerOnly, &["10.0.0.2"]).unwrap().settings;
+    assert_eq!(one.voter(), two.voter_of(&two.peers[0]));
+    assert_eq!(two.voter(), one.voter_of(&one.peers[0]));
+    assert_eq!(one.rules().terms(), two.rules().terms());
+    // On every address: repmgr's is the one that is known.
+    let any = conf("", "").replace("bindAddress: 10.0.0.1", "bindAddress: 0.0.0.0");
+    assert_eq!(
+        parse_at(&any, Mode::ServerOnly, &["0.0.0.0"]).unwrap().settings.peer_listen,
+        Some("0.0.0.0:10000".parse().unwrap())
+    );
+}

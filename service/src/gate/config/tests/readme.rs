@@ -121,17 +121,15 @@ fn tls_counts_directly_under_grpc_and_below_tls() {
 #[test]
 fn keys_count_in_any_case() {
     let loaded = parse_at(README, Mode::Dual, &["10.21.57.61"]).unwrap();
-    for text in
-        [README.to_lowercase().replace("/etc/postgresql/12/main/pg_hba.conf", "/etc/postgresql/12/main/pg_hba.conf"), {
-            README
-                .replace("primaryIP", "primaryIp")
-                .replace("gRPC", "GRPC")
-                .replace("allowRO", "AllowRo")
-                .replace("watchDog", "watchdog")
-                .replace("nodeName", "NODENAME")
-                .replace("harepd:\n", "Harepd:\n")
-        }]
-    {
+    for text in [README.to_lowercase(), {
+        README
+            .replace("primaryIP", "primaryIp")
+            .replace("gRPC", "GRPC")
+            .replace("allowRO", "AllowRo")
+            .replace("watchDog", "watchdog")
+            .replace("nodeName", "NODENAME")
+            .replace("harepd:\n", "Harepd:\n")
+    }] {
         let other = parse_at(&text, Mode::Dual, &["10.21.57.61"]).unwrap();
         assert_eq!(format!("{:?}", other.settings), format!("{:?}", loaded.settings));
         assert_eq!(other.logs, loaded.logs);

@@ -12,7 +12,7 @@ const CLOSED: Lines = Some((false, false));
 
 /// A node's server, of either kind; what it knows can be changed.
 enum Node {
-    Goahead(Rows, u16, watch::Sender<bool>),
+    Goahead { table: Rows, port: u16, _stop: watch::Sender<bool> },
     Harepd(Says, u16),
 }
 
@@ -36,22 +36,22 @@ impl Node {
             let port = says.serve().await;
             Self::Harepd(says, port)
         } else {
-            let rows = Rows::of(rows(master));
-            let (port, stop) = serve(&format!("node{}", at + 1), rows.clone(), None).await;
-            Self::Goahead(rows, port, stop)
+            let table = Rows::of(rows(master));
+            let (port, _stop) = serve(&format!("node{}", at + 1), table.clone(), None).await;
+            Self::Goahead { table, port, _stop }
         }
     }
 
     fn port(&self) -> u16 {
         match self {
-            Self::Goahead(_, port, _) | Self::Harepd(_, port) => *port,
+            Self::Goahead { port, .. } | Self::Harepd(_, port) => *port,
         }
     }
 
     /// Now it knows this; none: its database is down (goahead) or has no witness's row (harepd).
     fn learns(&self, at: usize, master: Option<i32>) {
         match self {
-            Self::Goahead(table, ..) => *table.0.lock().unwrap() = master.map(rows),
+            Self::Goahead { table, .. } => *table.0.lock().unwrap() = master.map(rows),
             Self::Harepd(says, _) => *says.0.lock().unwrap() = master.map(|master| known(at, master)),
         }
     }

@@ -11,6 +11,7 @@ use super::super::legacy_peer::{LegacyPeers, LegacyView};
 use super::super::peers::Addresses;
 use super::super::settings::{Peer, Settings, Tls};
 use super::super::snapshot::SourceNode;
+use super::server::Nodes;
 use super::*;
 use crate::listener::{Certificates, Listener, Protocol};
 
