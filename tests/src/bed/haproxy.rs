@@ -133,7 +133,7 @@ impl Drop for Haproxy {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() && !crate::interrupted() {
-            eprintln!("--- log of HAProxy\n{}", crate::postgres::tail(&self.log()));
+            crate::complain(&format!("--- log of HAProxy\n{}", crate::postgres::tail(&self.log())));
         }
     }
 }

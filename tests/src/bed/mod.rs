@@ -9,17 +9,17 @@ pub mod node;
 pub mod poll;
 mod repmgr;
 pub mod timeline;
+mod watch;
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use self::gate::Gate;
 use self::haproxy::Haproxy;
 use self::net::{Lan, Loopbacks, Net};
 use self::node::{Node, Ports};
-use self::poll::{Poller, Target};
-use self::timeline::{Door, Sample, Traffic};
+use self::poll::Poller;
 use crate::postgres::tail;
 use crate::process::User;
 use crate::{SOON, eventually};
@@ -341,111 +341,6 @@ impl Bed {
         &self.sources
     }
 
-    /// How to ask a node as one of the HAProxies would.
-    pub fn target(&self, node: &Node, door: Door, traffic: Traffic, haproxy: usize) -> Target {
-        let (source, net) = self.sources[haproxy].clone();
-        let (port, what) = match (door, traffic) {
-            (Door::Http, Traffic::ReadWrite) => (node.ports.health, "/primary"),
-            (Door::Http, Traffic::ReadOnly) => (node.ports.health, "/replica"),
-            (_, Traffic::ReadWrite) => (node.ports.postgres, READ_WRITE),
-            (_, Traffic::ReadOnly) => (node.ports.postgres, READ_ONLY),
-        };
-        let to = SocketAddrV4::new(node.address, port);
-        Target { node: node.name.clone(), door, traffic, net, source, to, what: what.to_owned() }
-    }
-
-    /// From now on asks every data node through every door, and the HAProxies too. `view` gives the HAProxy from
-    /// whose place a node is asked.
-    pub fn watch_from(&mut self, view: impl Fn(&Node) -> usize) {
-        let mut targets = Vec::new();
-        for node in self.data_nodes() {
-            for traffic in [Traffic::ReadWrite, Traffic::ReadOnly] {
-                targets.push(self.target(node, Door::Check, traffic, view(node)));
-                if node.gate.is_some() {
-                    targets.push(self.target(node, Door::Http, traffic, view(node)));
-                }
-            }
-        }
-        let mut poller = Poller::start(targets);
-        let sockets: Vec<PathBuf> = self.haproxies.iter().map(Haproxy::socket).collect();
-        let names: Vec<String> = self.data_nodes().iter().map(|node| node.name.clone()).collect();
-        poller.each_period(Net::Loopback, move |record| {
-            for (section, traffic) in [("check_rw", Traffic::ReadWrite), ("check_ro", Traffic::ReadOnly)] {
-                let asked = Instant::now();
-                let seen: Vec<_> = sockets.iter().flat_map(|socket| haproxy::servers(socket, section)).collect();
-                for node in &names {
-                    // One that sends traffic there is enough.
-                    let open = seen.iter().any(|(name, state)| name == node && state.starts_with("UP"));
-                    let words = if open { "UP" } else { "DOWN" }.to_owned();
-                    let (node, answered) = (node.clone(), Instant::now());
-                    record(Sample { asked, answered, node, door: Door::Haproxy, traffic, open, words });
-                }
-            }
-        });
-        self.poller = Some(poller);
-    }
-
-    /// From now on asks every data node through every door from the first HAProxy's place.
-    pub fn watch(&mut self) {
-        self.watch_from(|_| 0);
-    }
-
-    /// Asks no more; what was seen is forgotten.
-    pub fn stop_watching(&mut self) {
-        self.poller = None;
-    }
-
-    /// What was seen since [`Bed::watch`].
-    pub fn timeline(&self) -> timeline::Timeline {
-        self.poller.as_ref().expect("the bed is watched").timeline()
-    }
-
-    /// Fails when ever two nodes took writes at once, through whichever door, or HAProxy would have sent them to two.
-    pub fn assert_one_writer(&self) {
-        let timeline = self.timeline();
-        for door in [Door::Check, Door::Http, Door::Haproxy] {
-            if let Some(words) = timeline.two_writers(door) {
-                panic!("{words}");
-            }
-        }
-    }
-
-    /// Waits until a node lets this traffic in at a door, and gives the moment it was first seen since `since`.
-    pub fn wait_open(&self, node: &str, door: Door, traffic: Traffic, since: Instant) -> Instant {
-        eventually(&format!("{node} opens {traffic:?} at {door:?}"), SOON, || {
-            self.timeline().opened(node, door, traffic, since)
-        })
-    }
-
-    /// Waits until a node lets this traffic in no more, and gives how long after `since` it last did.
-    pub fn wait_closed(&self, node: &str, door: Door, traffic: Traffic, since: Instant) -> Duration {
-        eventually(&format!("{node} closes {traffic:?} at {door:?}"), SOON, || {
-            let periods = self.timeline().periods(node, door, traffic);
-            periods.last().filter(|period| !period.open && period.last > since).map(|_| ())
-        });
-        let last = self.timeline().last_open(node, door, traffic);
-        last.map_or(Duration::ZERO, |last| last.saturating_duration_since(since))
-    }
-
-    /// Watches for `how_long` and fails when a node lets this traffic in at a door meanwhile.
-    pub fn assert_stays_closed(&self, node: &str, door: Door, traffic: Traffic, how_long: Duration) {
-        let since = Instant::now();
-        std::thread::sleep(how_long);
-        let timeline = self.timeline();
-        let opened = timeline.opened(node, door, traffic, since);
-        assert!(opened.is_none(), "{node} opened {traffic:?} at {door:?}\n{timeline}");
-    }
-
-    /// Watches for `how_long` and fails when a node refuses this traffic at a door meanwhile.
-    pub fn assert_stays_open(&self, node: &str, door: Door, traffic: Traffic, how_long: Duration) {
-        let since = Instant::now();
-        std::thread::sleep(how_long);
-        let timeline = self.timeline();
-        let mut samples = timeline.0.iter().filter(|s| s.node == node && s.door == door && s.traffic == traffic);
-        let refused = samples.find(|sample| sample.asked >= since && !sample.open);
-        assert!(refused.is_none(), "{node} closed {traffic:?} at {door:?}: {refused:?}\n{timeline}");
-    }
-
     /// Waits until a node is a primary, and gives that moment.
     pub fn wait_primary(&self, name: &str) -> Instant {
         let node = self.node(name);
@@ -470,16 +365,21 @@ impl Drop for Bed {
             return;
         }
         if let Some(poller) = &self.poller {
-            eprintln!("--- what was seen\n{}", poller.timeline());
+            crate::complain(&format!("--- what was seen\n{}", poller.timeline()));
         }
         for node in &self.nodes {
-            eprintln!("--- {}: log of PostgreSQL\n{}", node.name, tail(&without_checks(&node.log())));
-            eprintln!("--- {}: log of repmgrd\n{}", node.name, tail(&node.repmgrd_log()));
+            crate::complain(&format!("--- {}: log of PostgreSQL\n{}", node.name, tail(&without_checks(&node.log()))));
+            crate::complain(&format!("--- {}: log of repmgrd\n{}", node.name, tail(&node.repmgrd_log())));
             if let Some(gate) = &node.gate {
-                eprintln!("--- {}: log of the gate\n{}\n{:?}", node.name, tail(&gate.log()), gate.verdict());
+                crate::complain(&format!(
+                    "--- {}: log of the gate\n{}\n{:?}",
+                    node.name,
+                    tail(&gate.log()),
+                    gate.verdict()
+                ));
             }
             if let Ok(hba) = std::fs::read_to_string(node.hba()) {
-                eprintln!("--- {}: pg_hba.conf\n{hba}", node.name);
+                crate::complain(&format!("--- {}: pg_hba.conf\n{hba}", node.name));
             }
         }
     }

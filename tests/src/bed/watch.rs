@@ -1,0 +1,120 @@
+//! Watching a bed: every node at every door, and HAProxy; what is asserted of what was seen.
+
+use std::net::SocketAddrV4;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::haproxy::{self, Haproxy};
+use super::net::Net;
+use super::node::Node;
+use super::poll::{Poller, Target};
+use super::timeline::{Door, Sample, Timeline, Traffic};
+use super::{Bed, READ_ONLY, READ_WRITE};
+use crate::{SOON, eventually};
+
+impl Bed {
+    /// How to ask a node as one of the HAProxies would.
+    pub fn target(&self, node: &Node, door: Door, traffic: Traffic, haproxy: usize) -> Target {
+        let (source, net) = self.sources[haproxy].clone();
+        let (port, what) = match (door, traffic) {
+            (Door::Http, Traffic::ReadWrite) => (node.ports.health, "/primary"),
+            (Door::Http, Traffic::ReadOnly) => (node.ports.health, "/replica"),
+            (_, Traffic::ReadWrite) => (node.ports.postgres, READ_WRITE),
+            (_, Traffic::ReadOnly) => (node.ports.postgres, READ_ONLY),
+        };
+        let to = SocketAddrV4::new(node.address, port);
+        Target { node: node.name.clone(), door, traffic, net, source, to, what: what.to_owned() }
+    }
+
+    /// From now on asks every data node through every door, and the HAProxies too. `view` gives the HAProxy from
+    /// whose place a node is asked.
+    pub fn watch_from(&mut self, view: impl Fn(&Node) -> usize) {
+        let mut targets = Vec::new();
+        for node in self.data_nodes() {
+            for traffic in [Traffic::ReadWrite, Traffic::ReadOnly] {
+                targets.push(self.target(node, Door::Check, traffic, view(node)));
+                if node.gate.is_some() {
+                    targets.push(self.target(node, Door::Http, traffic, view(node)));
+                }
+            }
+        }
+        let mut poller = Poller::start(targets);
+        let sockets: Vec<PathBuf> = self.haproxies.iter().map(Haproxy::socket).collect();
+        let names: Vec<String> = self.data_nodes().iter().map(|node| node.name.clone()).collect();
+        poller.each_period(Net::Loopback, move |record| {
+            for (section, traffic) in [("check_rw", Traffic::ReadWrite), ("check_ro", Traffic::ReadOnly)] {
+                let asked = Instant::now();
+                let seen: Vec<_> = sockets.iter().flat_map(|socket| haproxy::servers(socket, section)).collect();
+                for node in &names {
+                    // One that sends traffic there is enough.
+                    let open = seen.iter().any(|(name, state)| name == node && state.starts_with("UP"));
+                    let words = if open { "UP" } else { "DOWN" }.to_owned();
+                    let (node, answered) = (node.clone(), Instant::now());
+                    record(Sample { asked, answered, node, door: Door::Haproxy, traffic, open, words });
+                }
+            }
+        });
+        self.poller = Some(poller);
+    }
+
+    /// From now on asks every data node through every door from the first HAProxy's place.
+    pub fn watch(&mut self) {
+        self.watch_from(|_| 0);
+    }
+
+    /// Asks no more; what was seen is forgotten.
+    pub fn stop_watching(&mut self) {
+        self.poller = None;
+    }
+
+    /// What was seen since [`Bed::watch`].
+    pub fn timeline(&self) -> Timeline {
+        self.poller.as_ref().expect("the bed is watched").timeline()
+    }
+
+    /// Fails when ever two nodes took writes at once, through whichever door, or HAProxy would have sent them to two.
+    pub fn assert_one_writer(&self) {
+        let timeline = self.timeline();
+        for door in [Door::Check, Door::Http, Door::Haproxy] {
+            if let Some(words) = timeline.two_writers(door) {
+                panic!("{words}");
+            }
+        }
+    }
+
+    /// Waits until a node lets this traffic in at a door, and gives the moment it was first seen since `since`.
+    pub fn wait_open(&self, node: &str, door: Door, traffic: Traffic, since: Instant) -> Instant {
+        eventually(&format!("{node} opens {traffic:?} at {door:?}"), SOON, || {
+            self.timeline().opened(node, door, traffic, since)
+        })
+    }
+
+    /// Waits until a node lets this traffic in no more, and gives how long after `since` it last did.
+    pub fn wait_closed(&self, node: &str, door: Door, traffic: Traffic, since: Instant) -> Duration {
+        eventually(&format!("{node} closes {traffic:?} at {door:?}"), SOON, || {
+            let periods = self.timeline().periods(node, door, traffic);
+            periods.last().filter(|period| !period.open && period.last > since).map(|_| ())
+        });
+        let last = self.timeline().last_open(node, door, traffic);
+        last.map_or(Duration::ZERO, |last| last.saturating_duration_since(since))
+    }
+
+    /// Watches for `how_long` and fails when a node lets this traffic in at a door meanwhile.
+    pub fn assert_stays_closed(&self, node: &str, door: Door, traffic: Traffic, how_long: Duration) {
+        let since = Instant::now();
+        std::thread::sleep(how_long);
+        let timeline = self.timeline();
+        let opened = timeline.opened(node, door, traffic, since);
+        assert!(opened.is_none(), "{node} opened {traffic:?} at {door:?}\n{timeline}");
+    }
+
+    /// Watches for `how_long` and fails when a node refuses this traffic at a door meanwhile.
+    pub fn assert_stays_open(&self, node: &str, door: Door, traffic: Traffic, how_long: Duration) {
+        let since = Instant::now();
+        std::thread::sleep(how_long);
+        let timeline = self.timeline();
+        let mut samples = timeline.0.iter().filter(|s| s.node == node && s.door == door && s.traffic == traffic);
+        let refused = samples.find(|sample| sample.asked >= since && !sample.open);
+        assert!(refused.is_none(), "{node} closed {traffic:?} at {door:?}: {refused:?}\n{timeline}");
+    }
+}
