@@ -332,12 +332,15 @@ async fn write_file(
         let dialect = Dialect::packaged(major);
         if rules.is_empty() {
             let closed = close_gated(&file, &dialect, limit)?;
-            if !closed.loads() {
-                return Err(Miss::Failed(does_not_load(&closed.problems)));
+            let locked = Locked::take(&file, limit, &mut || {})?;
+            // Closed on disk, by this round or an earlier one, is not closed while the server has not loaded it.
+            if locked.must_reload() {
+                let problems = locked.problems(&locked.text()?, &dialect);
+                if !problems.is_empty() {
+                    return Err(Miss::Failed(does_not_load(&problems)));
+                }
             }
-            if closed.changed() {
-                tell(&Locked::take(&file, limit, &mut || {})?, data_directory.as_deref())?;
-            }
+            tell(&locked, data_directory.as_deref())?;
             return Ok(closed.changed());
         }
         let locked = Locked::take(&file, limit, &mut || {})?;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use goahead_tests::bed::Plan;
 use goahead_tests::bed::timeline::{Door, Traffic};
 use goahead_tests::{SOON, eventually};
+use rustix::process::Signal;
 
 use super::{gated_with, report, says, takes_no_writes};
 
@@ -22,6 +23,24 @@ fn a_standby_promoted_beside_a_living_primary_takes_over_in_turn() {
     report("promotion by hand, until the old primary refuses writes", closed);
     let opened = bed.wait_open("node2", Door::Check, Traffic::ReadWrite, promoted);
     report("promotion by hand, until the new primary takes writes", opened - promoted);
+    takes_no_writes(&bed, "node1", Duration::from_secs(2));
+    bed.assert_one_writer();
+}
+
+#[test]
+fn a_standby_promoted_while_the_primarys_gate_hangs_waits_until_haproxy_has_noticed() {
+    // Nobody hears from the old primary that it is closed: its watchdog closes it when the lease ends, HAProxy notices
+    // later still, and only the hold-down keeps the new one waiting for both.
+    let bed = gated_with(Plan { repmgrd: false, ..Plan::default() }, native);
+    let promoted = Instant::now();
+    bed.gate("node1").signal(Signal::STOP);
+    bed.node("node2").sql("SELECT pg_promote()");
+    let closed = bed.wait_closed("node1", Door::Check, Traffic::ReadWrite, promoted);
+    report("promotion by hand while the old primary's gate hangs, until that refuses writes", closed);
+    let opened = bed.wait_open("node2", Door::Check, Traffic::ReadWrite, promoted);
+    report("promotion by hand while the old primary's gate hangs, until the new one takes writes", opened - promoted);
+    bed.assert_one_writer();
+    bed.gate("node1").signal(Signal::CONT);
     takes_no_writes(&bed, "node1", Duration::from_secs(2));
     bed.assert_one_writer();
 }
