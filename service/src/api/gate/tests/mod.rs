@@ -15,6 +15,8 @@ use crate::gate::settings::{Mode, Settings};
 use crate::gate::snapshot::{Downstream, Leader, Local, Order, PeerView, Receiver, Verdict, Votes};
 use crate::listener::{Listener, Protocol};
 
+mod agent;
+
 /// Long enough for any machine.
 const LIMIT: Duration = Duration::from_secs(20);
 const MB: u64 = 1 << 20;
@@ -376,52 +378,4 @@ async fn metrics_have_patronis_names_and_ours() {
     let text = served.ask("GET", "/metrics").await;
     assert!(text.contains("patroni_primary{name=\"node1\",scope=\"main\"} 0"), "{text}");
     assert!(text.contains("goahead_gate_live 0") && text.contains("goahead_gate_database_up 0"), "{text}");
-}
-
-async fn agent(snapshot: Snapshot, word: &[u8]) -> String {
-    let (gate, _snapshots) = Gate::fixed(settings(), snapshot);
-    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = socket.local_addr().unwrap();
-    let (_stop, stopped) = watch::channel(false);
-    let task = tokio::spawn(agent::serve(socket, gate, stopped));
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_all(word).await.unwrap();
-    let mut answer = Vec::new();
-    // Who sends too much may be cut off after the answer.
-    let _ = tokio::time::timeout(LIMIT, stream.read_to_end(&mut answer)).await.unwrap();
-    task.abort();
-    String::from_utf8(answer).unwrap()
-}
-
-#[tokio::test]
-async fn the_agent_speaks_for_the_pool_that_is_named() {
-    assert_eq!(agent(primary(), b"").await, "up ready\n");
-    assert_eq!(agent(primary(), b"rw\n").await, "up ready\n");
-    assert_eq!(agent(primary(), b"ro\n").await, "down#too far behind\n");
-    assert_eq!(agent(standby(), b"ro").await, "up ready\n");
-    assert!(agent(standby(), b"rw\r\n").await.starts_with("down#a standby"));
-    assert_eq!(agent(primary(), b"both\n").await, "down#agent-send knows rw and ro\n");
-    let mut old = primary();
-    old.expires_us = clock::now() - 1;
-    assert_eq!(agent(old, b"").await, "down#the gate has not decided lately\n");
-    assert!(agent(primary(), &[b'x'; 64]).await.starts_with("down#"));
-}
-
-#[tokio::test]
-async fn an_operators_close_is_maintenance() {
-    let mut closed = primary();
-    closed.verdict.rw = false;
-    closed.order = Some(Order {
-        open: false,
-        rw: true,
-        ro: false,
-        reason: "kernel".to_owned(),
-        actor: "me".to_owned(),
-        given_us: 0,
-        until_us: clock::wall() + 60_000_000,
-    });
-    assert_eq!(agent(closed.clone(), b"").await, "maint\n");
-    assert_eq!(agent(closed.clone(), b"ro\n").await, "down#too far behind\n");
-    let served = serve(closed).await;
-    assert_eq!(served.json("/patroni").await["pause"], true);
 }
