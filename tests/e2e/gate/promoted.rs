@@ -46,6 +46,8 @@ fn two_primaries_of_one_timeline_stay_closed_until_an_operator_chooses() {
     one.sql("SELECT pg_promote()");
     two.sql("SELECT pg_promote()");
     eventually("both are primaries", SOON, || (one.is_primary() && two.is_primary()).then_some(()));
+    // A round looks at the database, and the next one tells the others.
+    std::thread::sleep(Duration::from_secs(1));
     bed.gate("node1").must(&["clear"]);
     bed.gate("node2").must(&["clear"]);
     takes_no_writes(&bed, "node1", Duration::from_secs(5));

@@ -188,7 +188,8 @@ impl Bed {
         for (address, _) in &self.sources {
             text += &format!("host all app {address}/32 scram-sha-256 # applications\n");
         }
-        text
+        // An HAProxy that is not told its source calls from here.
+        text + "host all app 127.0.0.1/32 scram-sha-256 # applications\n"
     }
 
     /// Where its files are: nN is the data directory of node N, sN has its socket, repmgrN.conf and gateN.yml are theirs.
@@ -366,26 +367,21 @@ impl Bed {
             }
         }
         let mut poller = Poller::start(targets);
-        for haproxy in &self.haproxies {
-            let socket = haproxy.socket();
-            poller.each_period(Net::Loopback, move |record| {
+        let sockets: Vec<PathBuf> = self.haproxies.iter().map(Haproxy::socket).collect();
+        let names: Vec<String> = self.data_nodes().iter().map(|node| node.name.clone()).collect();
+        poller.each_period(Net::Loopback, move |record| {
+            for (section, traffic) in [("check_rw", Traffic::ReadWrite), ("check_ro", Traffic::ReadOnly)] {
                 let asked = Instant::now();
-                for (section, traffic) in [("check_rw", Traffic::ReadWrite), ("check_ro", Traffic::ReadOnly)] {
-                    for (node, state) in haproxy::servers(&socket, section) {
-                        let open = state.starts_with("UP");
-                        record(Sample {
-                            asked,
-                            answered: Instant::now(),
-                            node,
-                            door: Door::Haproxy,
-                            traffic,
-                            open,
-                            words: state,
-                        });
-                    }
+                let seen: Vec<_> = sockets.iter().flat_map(|socket| haproxy::servers(socket, section)).collect();
+                for node in &names {
+                    // One that sends traffic there is enough.
+                    let open = seen.iter().any(|(name, state)| name == node && state.starts_with("UP"));
+                    let words = if open { "UP" } else { "DOWN" }.to_owned();
+                    let (node, answered) = (node.clone(), Instant::now());
+                    record(Sample { asked, answered, node, door: Door::Haproxy, traffic, open, words });
                 }
-            });
-        }
+            }
+        });
         self.poller = Some(poller);
     }
 
@@ -459,6 +455,9 @@ impl Bed {
     /// Brings the old primary back as a standby of `primary`, as repmgr's manual says: pg_rewind, then start.
     pub fn rejoin(&self, name: &str, primary: &str) {
         let primary = self.node(primary);
+        // Until its first checkpoint a new primary's control file shows the old timeline, and pg_rewind before 16 finds
+        // nothing to do.
+        primary.sql("CHECKPOINT");
         let to = format!("host={} port={} user=repmgr dbname=repmgr", primary.address, primary.ports.postgres);
         let files = "--config-files=postgresql.conf";
         self.node(name).repmgr(&["node", "rejoin", "-d", &to, "--force-rewind", files]);
