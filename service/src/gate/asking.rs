@@ -16,6 +16,11 @@ use super::settings::{Peer, Settings};
 
 /// For how many rounds a peer that spoke harepd's protocol is asked in it first.
 const KEEP: u32 = 10;
+/// After how many silent rounds in a row a peer is waited for only a third of the time: what it took would be missing for
+/// opening in the same round.
+const GIVEN_UP: u32 = 2;
+/// In which of its silent rounds it is given all the time again.
+const ANOTHER_CHANCE: u32 = 5;
 
 /// Asks all peers.
 pub struct Asking {
@@ -24,6 +29,8 @@ pub struct Asking {
     legacy: Option<Arc<dyn LegacyPeers>>,
     /// Peers that speak harepd's protocol, and for how many rounds that is believed
     foreign: Mutex<HashMap<String, u32>>,
+    /// For how many rounds peers have been silent
+    silent: Mutex<HashMap<String, u32>>,
 }
 
 /// One peer in this round.
@@ -50,15 +57,18 @@ impl Asking {
     /// Asks with `asker`, and with `legacy` where gRPC is wanted.
     pub fn new(settings: Arc<Settings>, asker: Arc<Asker>, legacy: Option<Arc<dyn LegacyPeers>>) -> Self {
         let legacy = legacy.filter(|_| settings.grpc);
-        Self { settings, asker, legacy, foreign: Mutex::default() }
+        Self { settings, asker, legacy, foreign: Mutex::default(), silent: Mutex::default() }
     }
 
-    /// Asks every peer, each within `limit`. In the order of the settings.
+    /// Asks every peer, each within `limit`, or less if it has been silent. In the order of the settings.
     pub async fn all(&self, ask_of: &(dyn Fn(&str) -> Ask + Sync), limit: Duration) -> Vec<Asked> {
         join_all(self.settings.peers.iter().map(|peer| async move {
             let voter = self.settings.voter_of(peer);
             let began = Instant::now();
+            let limit = patience(self.silent_rounds(peer, |rounds| rounds), limit);
             let (said, via) = self.one(peer, ask_of(&voter), limit).await;
+            let is_silent = matches!(said, Said::Silent(_));
+            self.silent_rounds(peer, |rounds| if is_silent { rounds.saturating_add(1) } else { 0 });
             Asked {
                 peer: peer.clone(),
                 heard: Heard { peer: voter, received: clock::now(), said },
@@ -109,6 +119,13 @@ impl Asking {
         named.or(listens).iter().map(ToString::to_string).collect()
     }
 
+    /// For how many rounds a peer has been silent, as it was before `change`.
+    fn silent_rounds(&self, peer: &Peer, change: impl FnOnce(u32) -> u32) -> u32 {
+        let mut silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
+        let rounds = silent.entry(peer.authority()).or_default();
+        std::mem::replace(rounds, change(*rounds))
+    }
+
     fn is_foreign(&self, peer: &Peer) -> bool {
         let mut foreign = self.foreign.lock().unwrap_or_else(PoisonError::into_inner);
         match foreign.get_mut(&peer.authority()) {
@@ -125,6 +142,11 @@ impl Asking {
     }
 }
 
+/// How long a peer is waited for that has been silent for so many rounds.
+fn patience(silent: u32, limit: Duration) -> Duration {
+    if silent < GIVEN_UP || silent.is_multiple_of(ANOTHER_CHANCE) { limit } else { limit / 3 }
+}
+
 fn i_know(view: LegacyView) -> IKnow {
     IKnow {
         ip: view.ip,
@@ -133,5 +155,17 @@ fn i_know(view: LegacyView) -> IKnow {
         witness: view.witness,
         slaves: view.standbys,
         master: view.masters,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silent_peer_takes_less_of_a_round_and_has_another_chance() {
+        let limit = Duration::from_millis(240);
+        let waited: Vec<u128> = (0..12).map(|silent| patience(silent, limit).as_millis()).collect();
+        assert_eq!(waited, [240, 240, 80, 80, 80, 240, 80, 80, 80, 80, 240, 80]);
     }
 }
