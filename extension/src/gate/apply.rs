@@ -4,7 +4,7 @@ use super::calls;
 use super::server::{self, MAJOR};
 use crate::store;
 use goahead_hba_file::{AsServer, Edited, Error, Locked, Stamp};
-use goahead_rules::hba::{self, Desired, State};
+use goahead_rules::hba::{self, Desired, Keeper, State};
 use pgrx::prelude::*;
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ fn hba_restore(version: Option<i64>) -> bool {
     refuse_after_writes();
     let locked = lock();
     let text = goahead_hba_file::version(locked.target(), number).unwrap_or_else(|error| server::raise(&error));
-    bring_in(&locked, None, |_| hba::remove(&text))
+    bring_in(&locked, None, |now| hba::replace_foreign(now, &text))
 }
 
 /// A state as SQL writes it.
@@ -79,14 +79,15 @@ fn newest_rules() -> Vec<Desired> {
     rules
 }
 
-/// Gives the file the managed block for a state and, outside of it, what `foreign` makes of the file; whether it changed.
+/// Gives the file the rows for a state and, outside of the managed block, what `foreign` makes of the file; whether it
+/// changed. What a gate has in the block stays there.
 fn bring_in(locked: &Locked, state: Option<State>, foreign: impl Fn(&[u8]) -> Vec<u8>) -> bool {
     let rules = newest_rules();
     let state = state.unwrap_or_else(verdict);
     let dialect = server::dialect();
     let path = locked.target().to_owned();
     let edited = locked.edit(
-        |text| Ok(hba::install(&foreign(text), &rules, state, MAJOR)),
+        |text| Ok(hba::install_part(&foreign(text), Keeper::Rows, &rules, state, MAJOR)),
         |text| {
             let problems = locked.problems(text, &dialect);
             if problems.is_empty() {

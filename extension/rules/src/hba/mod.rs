@@ -28,7 +28,7 @@ mod tests;
 mod urls;
 
 pub use address::Address;
-pub use block::{close, inspect, install, open_gated, remove};
+pub use block::{close, has_part, inspect, install, install_part, open_gated, remove, replace_foreign};
 #[doc(hidden)]
 pub use check::check_text;
 pub use desired::{Applies, Desired, Fields, State};
@@ -42,3 +42,4 @@ pub use options::Options;
 pub use problem::{Field, Problem};
 pub use record::{Kind, Rule};
 pub use shadow::{Shadow, shadows};
+pub use tag::Keeper;
