@@ -18,7 +18,7 @@ fn asks(node: &Node, user: &str) -> bool {
     let source = TcpStream::connect(node.postgres()).and_then(|stream| stream.local_addr()).expect("a connection");
     assert_eq!(source.ip().to_string(), "127.0.0.1", "the lines are for it");
     let mut config = postgres::Config::new();
-    config.host(node.postgres().ip().to_string()).port(node.postgres().port()).user(user).password("wrong");
+    config.host(&node.postgres().ip().to_string()).port(node.postgres().port()).user(user).password("wrong");
     let error = config.connect(NoTls).err().expect("nobody has this password");
     let said = error.as_db_error().unwrap_or_else(|| panic!("{error}")).message().to_owned();
     assert!(said.contains("password authentication failed") || said.contains("pg_hba.conf"), "{said}");
