@@ -162,8 +162,8 @@ COMMENT ON FUNCTION goahead.sweep() IS 'Judges deadlines, ends rollouts, counts 
 COMMENT ON FUNCTION goahead._hba_lines(text, int) IS 'What hba_rules and hba_check show';
 COMMENT ON FUNCTION goahead.hba_set(text, text, text, text, text, text, text, text, text, int) IS 'Sets a rule that pg_hba.conf of every node is to have; true if that changed anything. Databases and users are written as in the file; applies primary or standby: open while the gate lets such traffic in, else the method otherwise. The nodes'' files follow at their next hba_apply';
 COMMENT ON FUNCTION goahead.hba_drop(text) IS 'Drops a rule; false if there was none. The nodes'' files follow at their next hba_apply';
-COMMENT ON FUNCTION goahead.hba_preview(text) IS 'The managed block as hba_apply would write it for a state: closed, primary, standby, both; by default what the gate''s live verdict says, else closed';
-COMMENT ON FUNCTION goahead.hba_apply(text) IS 'Brings the rules into this node''s pg_hba.conf and reloads it; true if the file changed. A file that would not load is left as it is. Not in a transaction that has written';
+COMMENT ON FUNCTION goahead.hba_preview(text) IS 'The managed block as hba_apply would write it for a state, with the lines that a gate keeps in it: closed, primary, standby, both; by default what the gate''s live verdict says, else closed';
+COMMENT ON FUNCTION goahead.hba_apply(text) IS 'Brings the rules into this node''s pg_hba.conf and reloads it; true if the file changed. Lines that a gate has from its own configuration stay; the state closes them, only the gate opens them. A file that would not load is left as it is. Not in a transaction that has written';
 COMMENT ON FUNCTION goahead.hba_versions() IS 'Previous versions of this node''s pg_hba.conf, newest first; ten are kept';
 COMMENT ON FUNCTION goahead.hba_version(bigint) IS 'The text of a previous version';
 COMMENT ON FUNCTION goahead.hba_restore(bigint) IS 'Brings back what a previous version had outside of the managed block, with the rules of now; true if the file changed. Not in a transaction that has written';

@@ -3,6 +3,8 @@
 mod bed;
 mod between;
 mod files;
+mod force;
 mod gated;
 mod killed;
 mod mounts;
+mod probe;

@@ -1,10 +1,11 @@
 //! Bringing the rules into the file: compared, swapped, asked about, loaded; or everything as it was.
 
 use super::calls;
+use super::force;
 use super::server::{self, MAJOR};
 use crate::store;
 use goahead_hba_file::{AsServer, Edited, Error, Locked, Stamp};
-use goahead_rules::hba::{self, Desired, State};
+use goahead_rules::hba::{self, Desired, Keeper, State};
 use pgrx::prelude::*;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ fn hba_apply(state: default!(Option<&str>, "NULL")) -> bool {
     let state = state.map(read_state);
     refuse_after_writes();
     let locked = lock();
-    bring_in(&locked, state, <[u8]>::to_vec)
+    bring_in(locked, state, <[u8]>::to_vec)
 }
 
 #[pg_extern(volatile, parallel_unsafe, security_definer, schema = "goahead")]
@@ -27,7 +28,7 @@ fn hba_restore(version: Option<i64>) -> bool {
     refuse_after_writes();
     let locked = lock();
     let text = goahead_hba_file::version(locked.target(), number).unwrap_or_else(|error| server::raise(&error));
-    bring_in(&locked, None, |_| hba::remove(&text))
+    bring_in(locked, None, |now| hba::replace_foreign(now, &text))
 }
 
 /// A state as SQL writes it.
@@ -79,14 +80,15 @@ fn newest_rules() -> Vec<Desired> {
     rules
 }
 
-/// Gives the file the managed block for a state and, outside of it, what `foreign` makes of the file; whether it changed.
-fn bring_in(locked: &Locked, state: Option<State>, foreign: impl Fn(&[u8]) -> Vec<u8>) -> bool {
+/// Gives the file the rows for a state and, outside of the managed block, what `foreign` makes of the file; whether it
+/// changed. What a gate has in the block stays there.
+fn bring_in(locked: Locked, state: Option<State>, foreign: impl Fn(&[u8]) -> Vec<u8>) -> bool {
     let rules = newest_rules();
     let state = state.unwrap_or_else(verdict);
     let dialect = server::dialect();
     let path = locked.target().to_owned();
     let edited = locked.edit(
-        |text| Ok(hba::install(&foreign(text), &rules, state, MAJOR)),
+        |text| Ok(hba::install_part(&foreign(text), Keeper::Rows, &rules, state, MAJOR)),
         |text| {
             let problems = locked.problems(text, &dialect);
             if problems.is_empty() {
@@ -97,7 +99,9 @@ fn bring_in(locked: &Locked, state: Option<State>, foreign: impl Fn(&[u8]) -> Ve
         },
     );
     let edited = edited.unwrap_or_else(|error| server::raise(&error));
-    for shadow in hba::shadows(&hba::parse(&edited.text, &path, &dialect, &AsServer), MAJOR) {
+    let entries = hba::parse(&edited.text, &path, &dialect, &AsServer);
+    let shadows = hba::shadows(&entries, MAJOR);
+    for shadow in &shadows {
         let takes = if shadow.whole { "takes everything from" } else { "may take connections from" };
         warning!(
             "line {} of {} comes first and {takes} rule {:?}: {}",
@@ -108,7 +112,10 @@ fn bring_in(locked: &Locked, state: Option<State>, foreign: impl Fn(&[u8]) -> Ve
         );
     }
     if locked.must_reload() {
-        load(locked, &edited);
+        load(&locked, &edited);
+        // Others need not wait for the answers.
+        drop(locked);
+        force::look(&path, &edited.text, &entries, &shadows);
     } else if let Some(problem) = locked.problems(&edited.text, &dialect).first() {
         warning!("{} would not load: {problem}; {}", path.display(), problem.mend);
     }

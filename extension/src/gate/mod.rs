@@ -5,6 +5,7 @@
 mod apply;
 mod audit;
 mod calls;
+mod force;
 mod server;
 mod start;
 mod state;

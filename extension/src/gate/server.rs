@@ -1,13 +1,14 @@
 //! This server, as far as its pg_hba.conf is concerned.
 
 use crate::store::{self, Store};
-use goahead_hba_file::Error;
+use goahead_hba_file::{Error, Listens};
 use goahead_rules::hba::Dialect;
 use pgrx::prelude::*;
 use std::ffi::{CStr, OsStr};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The major version that this is built for.
 pub const MAJOR: u32 = pg_sys::PG_VERSION_NUM / 10_000;
@@ -32,14 +33,29 @@ pub fn dialect() -> Dialect {
 
 /// The setting `oauth_validator_libraries`.
 fn libraries() -> Vec<String> {
+    let text = setting(c"oauth_validator_libraries");
+    text.split(',').map(|name| name.trim().trim_matches('"').to_owned()).filter(|name| !name.is_empty()).collect()
+}
+
+/// The text of a setting, in its own unit; empty where there is none of this name.
+fn setting(name: &CStr) -> String {
     // SAFETY: gives null, or the text of the setting, which is copied at once.
-    let text = unsafe { pg_sys::GetConfigOption(c"oauth_validator_libraries".as_ptr(), true, false) };
+    let text = unsafe { pg_sys::GetConfigOption(name.as_ptr(), true, false) };
     if text.is_null() {
-        return Vec::new();
+        return String::new();
     }
     // SAFETY: as above.
-    let text = unsafe { CStr::from_ptr(text) }.to_string_lossy();
-    text.split(',').map(|name| name.trim().trim_matches('"').to_owned()).filter(|name| !name.is_empty()).collect()
+    unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
+}
+
+/// Where this server listens. Both settings are as at its start.
+pub fn listens() -> Listens {
+    Listens::new(&setting(c"listen_addresses"), setting(c"port").parse().unwrap_or(0))
+}
+
+/// The setting `statement_timeout`; 0 is none.
+pub fn statement_timeout() -> Duration {
+    Duration::from_millis(setting(c"statement_timeout").parse().unwrap_or(0))
 }
 
 /// Tells the server's first process to reload, as `pg_reload_conf` does.

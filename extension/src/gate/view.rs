@@ -5,7 +5,7 @@ use super::calls;
 use super::server::{self, MAJOR};
 use crate::store;
 use goahead_hba_file::{AsServer, Error, Inside, versions};
-use goahead_rules::hba::{self, Dialect, Entry};
+use goahead_rules::hba::{self, Dialect, Entry, Keeper};
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::prelude::*;
 use std::path::Path;
@@ -104,7 +104,9 @@ fn proposed(content: &str, path: &Path, major: Option<i32>) -> Vec<Entry> {
 fn hba_preview(state: default!(Option<&str>, "NULL")) -> String {
     let state = state.map_or_else(verdict, read_state);
     let rules = store::read(calls::desired);
-    String::from_utf8_lossy(&hba::install(b"", &rules, state, MAJOR)).into_owned()
+    let text = goahead_hba_file::read(&server::hba_file()).unwrap_or_else(|error| server::raise(&error));
+    let ours = hba::replace_foreign(&text, b"");
+    String::from_utf8_lossy(&hba::install_part(&ours, Keeper::Rows, &rules, state, MAJOR)).into_owned()
 }
 
 #[pg_extern(volatile, parallel_unsafe, security_definer, schema = "goahead")]

@@ -1,5 +1,5 @@
-//! The gated lines: opened and closed as the verdict says, through the extension's rules where it has some, else by
-//! rendering our own, and closed through the file when the database is down.
+//! The gated lines: opened and closed as the verdict says. Rows are written by the extension, lines of our own
+//! configuration by us, beside them; and everything is closed through the file when the database is down.
 //!
 //! A server takes a reload before it accepts another connection, so a line counts as closed once the server was told.
 
@@ -7,15 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use goahead_hba_file::{Error as FileError, Identity, Locked, Stamp, close_gated, open_rules, reload};
+use goahead_hba_file::{Identity, Stamp, open_rules};
 use goahead_rules::gate::Verdict;
-use goahead_rules::hba::{self, Desired, Dialect, State};
-use tokio::task::spawn_blocking;
-use tokio::time::timeout;
+use goahead_rules::hba::State;
 
-use super::clock::{self, Micros};
+use super::clock;
 use super::database::Trouble;
 use super::facts::Facts;
+use super::lines::{self, Lines, Miss};
 use super::rendering;
 use super::settings::Settings;
 use super::snapshot::{Applied, By, Local};
@@ -39,24 +38,6 @@ pub struct Doors {
     major: Option<u32>,
     /// Writes so far
     pub writes: u64,
-}
-
-/// Why the lines are not as they should be.
-#[derive(Debug)]
-enum Miss {
-    /// The place is not writable, and stays so until somebody mends it
-    Unwritable(String),
-    /// The verdict is too old to open by it
-    Late,
-    /// Anything else; the next round tries again
-    Failed(String),
-}
-
-impl From<FileError> for Miss {
-    fn from(error: FileError) -> Self {
-        let text = format!("{error}; {}", error.mend());
-        if matches!(error, FileError::Unwritable { .. }) { Self::Unwritable(text) } else { Self::Failed(text) }
-    }
 }
 
 impl Doors {
@@ -191,17 +172,29 @@ impl Doors {
     ) -> Result<(By, bool), Miss> {
         self.major = local.map(|local| local.server_version / 10_000).or(self.major);
         let major = self.major(facts);
-        let by_sql = local.is_some_and(|local| local.extension && local.rules > 0);
-        let through_file = |rules: Vec<Desired>, data_directory: Option<PathBuf>| {
+        let through_file = |lines: Lines, data_directory: Option<PathBuf>| {
             let open_by = opening.map(|verdict| verdict.open_by.min(verdict.expires));
-            write_file(file.to_owned(), rules, state, major, open_by, data_directory, self.limit)
+            lines::write(file.to_owned(), lines, state, major, open_by, data_directory, self.limit)
         };
-        if by_sql {
-            match self.write_sql(state, opening, facts).await {
-                Ok(changed) => return Ok((By::Sql, changed)),
+        let own = match &self.settings.haproxy {
+            // While the database is down nobody knows which rows there are.
+            Some(haproxy) if local.is_some() => rendering::rules(haproxy, major),
+            _ => Ok(Vec::new()),
+        };
+        let own = match own {
+            Ok(own) => own,
+            Err(why) => {
+                through_file(Lines::Close, facts.data_directory.clone()).await?;
+                return Err(Miss::Failed(why));
+            }
+        };
+        let rows = local.filter(|local| local.extension).map(|local| local.rules);
+        if rows.is_some_and(|rows| rows > 0 || !own.is_empty()) {
+            let changed = match self.write_sql(state, opening, facts).await {
+                Ok(changed) => changed,
                 Err(Miss::Failed(why)) if !state.rw => {
                     // Closing must not hang on the database.
-                    let closed = through_file(Vec::new(), facts.data_directory.clone()).await;
+                    let closed = through_file(Lines::Close, facts.data_directory.clone()).await;
                     return match closed {
                         Ok(_) if !state.ro => Ok((By::File, true)),
                         Ok(_) => Err(Miss::Failed(why)),
@@ -209,33 +202,39 @@ impl Doors {
                     };
                 }
                 Err(error) => return Err(error),
+            };
+            // Those of an earlier configuration stand above the rows, closed.
+            if own.is_empty() && !lines::has_own(file) {
+                return Ok((By::Sql, changed));
             }
+            let by = if rows == Some(0) { By::File } else { By::Sql };
+            return match through_file(Lines::Own(own), facts.data_directory.clone()).await {
+                Ok(also) => Ok((by, changed || also)),
+                Err(Miss::Late) => Err(Miss::Late),
+                Err(error) => self.shut_if_late(opening, facts).await.and(Err(error)),
+            };
         }
-        let rules = match &self.settings.haproxy {
-            // While the database is down nobody knows whether there are rules in it, which come first.
-            Some(haproxy) if local.is_some() => rendering::rules(haproxy, major).map_err(Miss::Failed)?,
-            _ => Vec::new(),
-        };
         // Without rules of anybody there is nothing to open; what an earlier installation left open is closed.
-        let by = if rules.is_empty() && local.is_some() { By::Nothing } else { By::File };
-        let state_is_possible = !rules.is_empty() || local.is_some() || state == State::CLOSED;
-        let done = through_file(rules, facts.data_directory.clone()).await?;
+        let by = if own.is_empty() && local.is_some() { By::Nothing } else { By::File };
+        let state_is_possible = local.is_some() || state == State::CLOSED;
+        let lines = if own.is_empty() { Lines::Close } else { Lines::All(own) };
+        let done = through_file(lines, facts.data_directory.clone()).await?;
         if state_is_possible { Ok((by, done)) } else { Err(Miss::Failed("the database is down".to_owned())) }
     }
 
     async fn write_sql(&self, state: State, opening: Option<&Verdict>, facts: &mut Facts) -> Result<bool, Miss> {
-        let session = facts.session();
-        let named = |trouble: Trouble| match trouble {
-            Trouble::Refused(why) if why.contains("hba_unwritable") => Miss::Unwritable(why),
-            Trouble::Refused(why) | Trouble::Down(why) => Miss::Failed(why),
-        };
-        let changed = session.apply(word(state), self.limit).await.map_err(named)?;
-        if opening.is_some_and(|verdict| !verdict.may_begin(clock::now())) {
-            // This process, or the server's, was stopped in between, and others may count on the door being closed.
-            session.apply(word(State::CLOSED), self.limit).await.map_err(named)?;
-            return Err(Miss::Late);
-        }
+        let changed = facts.session().apply(word(state), self.limit).await.map_err(named)?;
+        self.shut_if_late(opening, facts).await?;
         Ok(changed)
+    }
+
+    /// This process, or the server's, was stopped in between, and others may count on the door being closed.
+    async fn shut_if_late(&self, opening: Option<&Verdict>, facts: &mut Facts) -> Result<(), Miss> {
+        if opening.is_none_or(|verdict| verdict.may_begin(clock::now())) {
+            return Ok(());
+        }
+        facts.session().apply(word(State::CLOSED), self.limit).await.map_err(named)?;
+        Err(Miss::Late)
     }
 
     fn note(&mut self, file: &Path, state: State, done: Result<(By, bool), Miss>) {
@@ -302,6 +301,13 @@ impl Doors {
     }
 }
 
+fn named(trouble: Trouble) -> Miss {
+    match trouble {
+        Trouble::Refused(why) if why.contains("hba_unwritable") => Miss::Unwritable(why),
+        Trouble::Refused(why) | Trouble::Down(why) => Miss::Failed(why),
+    }
+}
+
 /// A state as the extension calls it.
 fn word(state: State) -> &'static str {
     match (state.rw, state.ro) {
@@ -317,82 +323,5 @@ fn major_on_disk(facts: &Facts) -> Option<u32> {
     std::fs::read_to_string(file).ok()?.trim().parse().ok()
 }
 
-/// Renders `rules` into the file, or closes what is gated where there are none, and has the server reload. Whether the
-/// file changed. `open_by` is until when a door may begin to open.
-async fn write_file(
-    file: PathBuf,
-    rules: Vec<Desired>,
-    state: State,
-    major: u32,
-    open_by: Option<Micros>,
-    data_directory: Option<PathBuf>,
-    limit: Duration,
-) -> Result<bool, Miss> {
-    let work = spawn_blocking(move || {
-        let dialect = Dialect::packaged(major);
-        if rules.is_empty() {
-            let closed = close_gated(&file, &dialect, limit)?;
-            let locked = Locked::take(&file, limit, &mut || {})?;
-            // Closed on disk, by this round or an earlier one, is not closed while the server has not loaded it.
-            if locked.must_reload() {
-                let problems = locked.problems(&locked.text()?, &dialect);
-                if !problems.is_empty() {
-                    return Err(Miss::Failed(does_not_load(&problems)));
-                }
-            }
-            tell(&locked, data_directory.as_deref())?;
-            return Ok(closed.changed());
-        }
-        let locked = Locked::take(&file, limit, &mut || {})?;
-        let late = || open_by.is_some_and(|open_by| clock::now() >= open_by);
-        if late() {
-            return Err(Miss::Failed("the verdict was too old to open by: another writer held the file".to_owned()));
-        }
-        let check = |text: &[u8]| match locked.problems(text, &dialect) {
-            problems if problems.is_empty() => Ok(()),
-            problems => Err(FileError::Invalid { path: file.clone(), problem: does_not_load(&problems) }),
-        };
-        let edited = match locked.edit(|text| Ok(hba::install(text, &rules, state, major)), check) {
-            Err(FileError::Invalid { .. }) if !state.rw => {
-                // A line of somebody else's keeps the whole file from loading; ours are closed on disk all the same.
-                let closed = locked.close_gated(&dialect)?;
-                return Err(Miss::Failed(does_not_load(&closed.problems)));
-            }
-            edited => edited?,
-        };
-        if late() {
-            locked.close_gated(&dialect)?;
-            tell(&locked, data_directory.as_deref())?;
-            return Err(Miss::Late);
-        }
-        tell(&locked, data_directory.as_deref())?;
-        Ok(edited.changed())
-    });
-    match timeout(limit * 2, work).await {
-        Ok(Ok(done)) => done,
-        Ok(Err(error)) => Err(Miss::Failed(error.to_string())),
-        Err(_) => Err(Miss::Failed(format!("the file was not written within {:?}", limit * 2))),
-    }
-}
-
-fn does_not_load(problems: &[hba::Problem]) -> String {
-    let first = problems.first().map(ToString::to_string).unwrap_or_default();
-    format!("the file does not load, so the server keeps the rules that it has: {first}")
-}
-
-/// Has the server reload if it does not know the text yet; one that does not run reads it when it starts.
-fn tell(locked: &Locked, data_directory: Option<&Path>) -> Result<(), Miss> {
-    if !locked.must_reload() {
-        return Ok(());
-    }
-    let directory = data_directory.ok_or_else(|| {
-        Miss::Failed("nobody said where the data directory is, so the server cannot be told to reload".to_owned())
-    })?;
-    match reload(directory) {
-        Ok(_) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(Miss::Failed(format!("the server cannot be told to reload: {error}"))),
-    }
-    locked.reloaded();
-    Ok(())
-}
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,7 @@ mod doors;
 mod facts;
 mod harepd;
 pub mod legacy_peer;
+mod lines;
 mod members;
 pub mod notify;
 mod orders;

@@ -38,7 +38,7 @@ pub fn rules(haproxy: &Haproxy, major: u32) -> Result<Vec<Desired>, String> {
             let problems = |problems: Vec<goahead_rules::hba::Problem>| {
                 problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
             };
-            rules.push(Desired::new(fields, &dialect).map_err(problems)?);
+            rules.push(Desired::new(fields, &dialect).map_err(problems)?.by_gate());
         }
     }
     Ok(rules)

@@ -49,7 +49,7 @@ pub struct Settings {
     pub grpc: bool,
     /// Whether a harepd's answer that names this node as the only master counts as its vote
     pub migrate_from_harepd: bool,
-    /// Gated lines for `pgsql-check` where the extension is absent or holds no rules
+    /// Gated lines for `pgsql-check` beside those that are rows
     pub haproxy: Option<Haproxy>,
     /// What harepd's own file says beyond that; none with our own file
     pub harepd: Option<Harepd>,

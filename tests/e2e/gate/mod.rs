@@ -12,6 +12,7 @@ mod killed;
 mod parted;
 mod promoted;
 mod quorum;
+mod rows;
 mod standby;
 mod steering;
 

@@ -8,11 +8,12 @@ use super::address::{prefix, shown};
 use super::dialect::{Dialect, NoFiles};
 use super::emit;
 use super::fields;
+use super::file;
 use super::lex::Token;
 use super::method::Method;
 use super::problem::{Field, Problem};
 use super::record::Kind;
-use super::{file, tag};
+use super::tag::{self, Keeper};
 
 /// When a rule is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -138,6 +139,7 @@ pub struct Desired {
     options: Vec<Token>,
     applies: Applies,
     otherwise: Method,
+    keeper: Keeper,
 }
 
 impl Desired {
@@ -202,6 +204,7 @@ impl Desired {
             options: options?,
             applies: applies?,
             otherwise: otherwise?,
+            keeper: Keeper::Rows,
         })
     }
 
@@ -214,6 +217,12 @@ impl Desired {
                 problems.extend(problem.map(|problem| Problem { field: field.unwrap_or(problem.field), ..problem }));
             }
         }
+    }
+
+    /// The same, kept by the gate's process.
+    #[must_use]
+    pub fn by_gate(self) -> Self {
+        Self { keeper: Keeper::Gate, ..self }
     }
 
     /// Its name.
@@ -265,7 +274,9 @@ impl Desired {
             line.push_str(&emit::quoted(&option.text(), 0));
         }
         let (applies, otherwise) = (self.applies.as_str(), self.otherwise.as_str());
-        line.push_str(&format!(" # goahead:{} applies={applies} otherwise={otherwise}", self.name));
+        let by = if self.keeper == Keeper::Gate { " by=gate" } else { "" };
+        // What follows otherwise= on another line is not taken for the tag's.
+        line.push_str(&format!(" # goahead:{} applies={applies}{by} otherwise={otherwise}", self.name));
         line
     }
 }

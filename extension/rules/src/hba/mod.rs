@@ -17,6 +17,7 @@ mod file;
 mod lex;
 mod method;
 mod options;
+mod probe;
 mod problem;
 mod record;
 mod regex;
@@ -28,7 +29,7 @@ mod tests;
 mod urls;
 
 pub use address::Address;
-pub use block::{close, inspect, install, open_gated, remove};
+pub use block::{close, has_part, inspect, install, install_part, open_gated, remove, replace_foreign};
 #[doc(hidden)]
 pub use check::check_text;
 pub use desired::{Applies, Desired, Fields, State};
@@ -39,6 +40,8 @@ pub use file::{Entry, loads, parse, problems};
 pub use lex::Token;
 pub use method::Method;
 pub use options::Options;
+pub use probe::{Expected, From, Probe, probes};
 pub use problem::{Field, Problem};
 pub use record::{Kind, Rule};
 pub use shadow::{Shadow, shadows};
+pub use tag::Keeper;

@@ -53,7 +53,7 @@ pub fn shadows(entries: &[Entry], major: u32) -> Vec<Shadow> {
 
 /// How much of what one rule is for another matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Taken {
+pub(super) enum Taken {
     Nothing,
     /// Some, or perhaps.
     Some,
@@ -170,7 +170,7 @@ fn of_name(rule: &Named, ours: &Named) -> Taken {
 
 const DATABASE_WORDS: [&str; 5] = ["all", "sameuser", "samerole", "samegroup", "replication"];
 
-fn of_database(rule: &Token, ours: &Token, our_user: &Token, major: u32) -> Taken {
+pub(super) fn of_database(rule: &Token, ours: &Token, our_user: &Token, major: u32) -> Taken {
     // Physical replication names no database and is matched by this word only, as the word matches nothing else.
     if rule.is("replication") || ours.is("replication") {
         return Taken::all(rule.is("replication") && ours.is("replication"));
@@ -192,6 +192,14 @@ fn of_user(rule: &Token, ours: &Token, major: u32) -> Taken {
         return Taken::All;
     }
     of_name(&user_name(rule, major), &user_name(ours, major))
+}
+
+/// The name that a user's token stands for, if it is one of a single user.
+pub(super) fn literal_user(token: &Token, major: u32) -> Option<Vec<u8>> {
+    match user_name(token, major) {
+        Named::Literal(name) => Some(name),
+        Named::Expression(_) | Named::Other => None,
+    }
 }
 
 fn user_name(token: &Token, major: u32) -> Named {

@@ -5,11 +5,22 @@ use super::desired::Applies;
 use super::lex::is_blank;
 use super::method::Method;
 
+/// Who keeps a rule in the block, and alone takes it out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Keeper {
+    /// The extension: it is a row.
+    #[default]
+    Rows,
+    /// The gate's process: it comes from its configuration. Its tag says `by=gate`.
+    Gate,
+}
+
 /// What a tag says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Tag {
     pub name: String,
     pub applies: Applies,
+    pub keeper: Keeper,
     /// Never one that lets everybody in: then it is `reject`.
     pub otherwise: Method,
     /// Whether it says `otherwise`, as all that are written here do.
@@ -34,14 +45,16 @@ pub(super) fn read(comment: &[u8]) -> Option<Tag> {
         return None;
     }
     let name = String::from_utf8(name.to_vec()).ok()?;
-    let (mut applies, mut otherwise) = (None, None);
+    let (mut applies, mut otherwise, mut keeper) = (None, None, Keeper::Rows);
     for word in words {
         if let Some(value) = word.strip_prefix(b"applies=") {
             applies = applies.or(Applies::from_word(value));
+        } else if word == b"by=gate" {
+            keeper = Keeper::Gate;
         } else if let Some(value) = word.strip_prefix(b"otherwise=") {
             otherwise = otherwise.or(Method::from_word(value).filter(|method| method.can_close()));
         }
     }
     let full = otherwise.is_some();
-    Some(Tag { name, applies: applies?, otherwise: otherwise.unwrap_or(Method::Reject), full })
+    Some(Tag { name, applies: applies?, keeper, otherwise: otherwise.unwrap_or(Method::Reject), full })
 }

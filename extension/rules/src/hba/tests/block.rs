@@ -1,6 +1,9 @@
 //! The managed block in files that others edit.
 
-use super::super::{Desired, Fields, Markers, Misplaced, State, close, inspect, install, open_gated, remove};
+use super::super::{
+    Desired, Fields, Keeper, Markers, Misplaced, State, close, has_part, inspect, install, install_part, open_gated,
+    remove, replace_foreign,
+};
 use super::{HARW, desired};
 
 const OPEN: &str = "host \"harw\" \"harw\" 10.0.0.5/32 scram-sha-256 # goahead:harw applies=primary otherwise=reject";
@@ -158,4 +161,57 @@ fn drift_names_what_was_done() {
     for text in [good.replace('\n', "\r\n"), good.replacen('\n', "\r\n", 2)] {
         assert_eq!(drift(&text).none(), text == installed(&text, &rules, State::PRIMARY));
     }
+}
+
+const GATE: &str = "host \"own\" \"own\" 10.0.0.6/32 md5 # goahead:own applies=primary by=gate otherwise=reject";
+
+fn own() -> Desired {
+    desired(Fields { name: "own", database: "\"own\"", user: "\"own\"", address: "10.0.0.6/32", method: "md5", ..HARW })
+        .by_gate()
+}
+
+fn part(text: &str, keeper: Keeper, rules: &[Desired], state: State) -> String {
+    String::from_utf8(install_part(text.as_bytes(), keeper, rules, state, 16)).expect("text")
+}
+
+#[test]
+fn each_keeper_leaves_the_lines_of_the_other() {
+    let foreign = "local all all peer\n";
+    let rows = [desired(HARW)];
+    let whole = |gate: &str, row: &str| format!("{BEGIN}\n{gate}\n{row}\n# END goahead\n{foreign}");
+    let both = part(&part(foreign, Keeper::Gate, &[own()], State::PRIMARY), Keeper::Rows, &rows, State::PRIMARY);
+    assert_eq!(both, whole(GATE, OPEN));
+    let other_order = part(&installed(foreign, &rows, State::PRIMARY), Keeper::Gate, &[own()], State::PRIMARY);
+    assert_eq!(other_order, both, "the gate's come first whoever writes last");
+    for keeper in [Keeper::Rows, Keeper::Gate] {
+        assert!(has_part(both.as_bytes(), keeper));
+        let mine = if keeper == Keeper::Rows { rows.clone() } else { [own()] };
+        assert_eq!(part(&both, keeper, &mine, State::PRIMARY), both);
+        assert_eq!(part(&both, keeper, &mine, State::CLOSED), closed(&both), "both close");
+    }
+    // Who does not know how a line is open leaves it closed.
+    let shut = closed(&both);
+    assert_eq!(part(&shut, Keeper::Rows, &rows, State::BOTH), whole(&GATE.replace("md5", "reject"), OPEN));
+    assert_eq!(part(&shut, Keeper::Gate, &[own()], State::BOTH), whole(GATE, SHUT));
+    // Each takes out its own, and only those.
+    let rest = part(&both, Keeper::Rows, &[], State::PRIMARY);
+    assert_eq!(rest, format!("{BEGIN}\n{GATE}\n# END goahead\n{foreign}"));
+    assert!(!has_part(rest.as_bytes(), Keeper::Rows));
+    assert_eq!(part(&both, Keeper::Gate, &[], State::PRIMARY), installed(foreign, &rows, State::PRIMARY));
+    assert_eq!(part(&rest, Keeper::Gate, &[], State::PRIMARY), foreign);
+}
+
+#[test]
+fn a_kept_line_is_found_wherever_it_is_and_left_out_where_it_is_broken() {
+    let rows = [desired(HARW)];
+    let torn = format!("local all all peer\n{GATE}\nhost a a all md5\n{GATE}\n");
+    let text = part(&torn, Keeper::Rows, &rows, State::PRIMARY);
+    assert_eq!(text, format!("{BEGIN}\n{GATE}\n{OPEN}\n# END goahead\nlocal all all peer\nhost a a all md5\n"));
+    let broken = GATE.replace("/32", "/33");
+    let text = part(&format!("{broken}\n"), Keeper::Rows, &rows, State::PRIMARY);
+    assert_eq!(text, installed("", &rows, State::PRIMARY));
+    // Another version's foreign part, under the lines of now.
+    let now = part("old\n", Keeper::Gate, &[own()], State::PRIMARY);
+    let back = replace_foreign(now.as_bytes(), installed("new\n", &rows, State::PRIMARY).as_bytes());
+    assert_eq!(back, format!("{BEGIN}\n{GATE}\n# END goahead\nnew\n").into_bytes());
 }

@@ -2,6 +2,7 @@ mod address;
 mod block;
 mod desired;
 mod file;
+mod probe;
 mod properties;
 mod shadow;
 mod vectors;
