@@ -13,6 +13,7 @@ mod embedded;
 mod fleetlock;
 mod gate;
 mod hba;
+mod hba_force;
 mod hba_gate;
 mod hostile;
 mod lock_clock;

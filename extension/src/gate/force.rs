@@ -57,7 +57,7 @@ fn warn(path: &Path, wrong: &Wrong, shadow: Option<&Shadow>) {
         Some(Shadow { line, file, text, .. }) => (
             "gate shadowed",
             format!(
-                "line {line} of {} comes first: {text:?}; put rule {rule:?} before it (hba_set, place => 1)",
+                "line {line} of {} comes first: {text:?}; give rule {rule:?} a smaller place than that one has (hba_set)",
                 file.display()
             ),
         ),

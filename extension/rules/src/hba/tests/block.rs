@@ -99,6 +99,16 @@ fn closing_finds_our_lines_whatever_was_done_to_them() {
 }
 
 #[test]
+fn a_closed_line_has_no_options() {
+    let tag = "# goahead:harw applies=primary otherwise=scram-sha-256";
+    for method in ["cert map=m", "scram-sha-256 clientcert=verify-ca"] {
+        let text = format!("hostssl harw harw all {method} {tag}\n");
+        assert_eq!(open_gated(text.as_bytes()), ["harw"], "{method}: not just what the tag says of a closed one");
+        assert_eq!(closed(&text), format!("hostssl harw harw all scram-sha-256 {tag}\n"));
+    }
+}
+
+#[test]
 fn closing_leaves_alone_what_is_not_gated() {
     let tag = "goahead:harw applies=primary otherwise=reject";
     for text in [
