@@ -81,7 +81,7 @@ fn two_primaries_of_one_timeline_stay_closed_until_an_operator_chooses() {
     bed.wait_open("node2", Door::Check, Traffic::ReadWrite, chosen);
     takes_no_writes(&bed, "node1", Duration::from_secs(2));
     let second = bed.gate("node1").operate(&["open", "--for", "10m", "--reason", "a mistake"]);
-    println!("a second open: {} {}", second.status, String::from_utf8_lossy(&second.stderr));
+    assert!(!second.status.success(), "{}", String::from_utf8_lossy(&second.stdout));
     takes_no_writes(&bed, "node1", Duration::from_secs(3));
     bed.assert_one_writer();
 }
