@@ -179,6 +179,10 @@ impl Changes {
             if let Some(verdict) = node.gate.as_ref().and_then(gate::Gate::verdict) {
                 let open = verdict["verdict"]["rw"] == true;
                 let (code, _) = reason(&verdict, "rw_reasons");
+                if code.is_empty() {
+                    // It has not decided yet.
+                    continue;
+                }
                 all.push((format!("{} gate", node.name), format!("writes {}: {code}", state(open)), open));
             }
             let up = bed.haproxy().up("check_rw").contains(&node.name);
