@@ -2,15 +2,12 @@
 
 use std::time::{Duration, SystemTime};
 
-use rustix::time::{ClockId, clock_gettime};
-
 /// Microseconds since this machine booted.
 pub type Micros = i64;
 
 /// The present.
 pub fn now() -> Micros {
-    let time = clock_gettime(ClockId::Boottime);
-    time.tv_sec * 1_000_000 + time.tv_nsec / 1_000
+    goahead_hba_file::boottime()
 }
 
 /// The wall clock's present, in microseconds since 1970; for people and for orders that outlive a boot.
@@ -34,5 +31,5 @@ pub fn since(then: Micros) -> Duration {
 /// # Errors
 /// Where /proc is not mounted.
 pub fn boot_id() -> std::io::Result<String> {
-    Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+    goahead_hba_file::boot_id().map(str::to_owned)
 }

@@ -90,11 +90,7 @@ async fn answer(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let refused = |refused: Refused| {
-        server.counters.refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        tracing::debug!(address = %caller.address, why = refused.1, "an ask is refused");
-        refused.into_response()
-    };
+    let refused = |refused| server.refuse(&caller, refused);
     let nonce = match server.prove(ASK, &headers, &body) {
         Ok(nonce) => nonce,
         Err(why) => return refused(why),
@@ -122,10 +118,7 @@ async fn audit(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let refused = |refused: Refused| {
-        server.counters.refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        refused.into_response()
-    };
+    let refused = |refused| server.refuse(&caller, refused);
     let proved = server.prove(AUDIT, &headers, &body).and_then(|nonce| {
         server.comes_from_any(&caller)?;
         let entry: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&body)
@@ -146,6 +139,13 @@ async fn audit(
 }
 
 impl PeerServer {
+    /// Counts and tells a refusal.
+    fn refuse(&self, caller: &Caller, refused: Refused) -> Response {
+        self.counters.refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        tracing::debug!(address = %caller.address, why = refused.1, "a peer's call is refused");
+        refused.into_response()
+    }
+
     /// The nonce of a request that knows the secret; empty without one.
     fn prove(&self, path: &str, headers: &HeaderMap, body: &[u8]) -> Result<String, Refused> {
         let Some(secret) = &self.secret else { return Ok(String::new()) };

@@ -62,7 +62,8 @@ fn settle(bed: &Bed) {
         }
     }
     eventually("HAProxy sends writes to node1 alone", SOON, || {
-        bed.haproxies.iter().all(|haproxy| haproxy.up("check_rw") == ["node1"]).then_some(())
+        let led = |pool: &str| bed.haproxies.iter().all(|haproxy| haproxy.up(pool) == ["node1"]);
+        ["check_rw", "http_rw"].into_iter().all(led).then_some(())
     });
 }
 
