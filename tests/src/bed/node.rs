@@ -162,8 +162,9 @@ impl Node {
         eventually("the server's processes end", SOON, || {
             processes.iter().all(|pid| !process::runs(*pid)).then_some(())
         });
-        // Else a later start could take another process of that number for this server.
+        // Else a later start could take another process of that number, or what init has yet to reap, for this server.
         let _ = std::fs::remove_file(self.data().join("postmaster.pid"));
+        let _ = std::fs::remove_file(self.socket().join(format!(".s.PGSQL.{}.lock", self.ports.postgres)));
     }
 
     /// PostgreSQL's processes, the first one first; none when it does not run.
