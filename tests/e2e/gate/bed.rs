@@ -58,10 +58,8 @@ fn a_failover_of_repmgr_is_seen_through_haproxy() {
 
     // Without a gate, an old primary that just starts again is a second one: the watchers must say so.
     bed.node("node1").start();
-    bed.wait_open("node1", Door::Haproxy, Traffic::ReadWrite, promoted);
-    let timeline = bed.timeline();
     for door in [Door::Check, Door::Haproxy] {
-        let words = timeline.two_writers(door).expect("two writers are seen");
+        let words = eventually(&format!("two writers are seen at {door:?}"), SOON, || bed.timeline().two_writers(door));
         assert!(words.contains("node1 and node2 both took writes"), "{words}");
     }
 }
