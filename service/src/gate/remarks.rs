@@ -48,7 +48,7 @@ impl Kind {
 pub struct Remarks(Vec<Remark>);
 
 impl Remarks {
-    /// Logs what is new and what is over. What is to be shown: all but the database's error, which has its own place.
+    /// Logs what is new and what is over. What is to be shown: all that no other place of a snapshot shows.
     pub fn look(&mut self, settings: &Settings, found: &Found) -> Vec<String> {
         let now = remarks(settings, found);
         for remark in now.iter().filter(|remark| !self.0.contains(remark)) {
@@ -68,7 +68,8 @@ impl Remarks {
         }
         self.0 = lasting;
         self.0.extend(now);
-        self.0.iter().filter(|remark| remark.kind != Kind::Database).map(|remark| remark.text.clone()).collect()
+        let elsewhere = |kind| matches!(kind, Kind::Database | Kind::Source);
+        self.0.iter().filter(|remark| !elsewhere(remark.kind)).map(|remark| remark.text.clone()).collect()
     }
 }
 
