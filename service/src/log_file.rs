@@ -50,7 +50,9 @@ impl LogFile {
     pub fn open(rotation: Rotation) -> Result<Self, String> {
         let named = |error: io::Error| {
             let file = rotation.file.display();
-            format!("the log file {file} cannot be written: {error}; make it for this user, name another, or leave it out")
+            format!(
+                "the log file {file} cannot be written: {error}; make it for this user, name another, or leave it out"
+            )
         };
         let file = append(&rotation.file).map_err(named)?;
         let known = file.metadata().map_err(named)?;

@@ -124,7 +124,11 @@ fn misled(key: &str, ours: Option<&Path>, told: Option<&str>) -> Option<String> 
     let identity = |path: &Path| std::fs::metadata(path).ok().map(|known| (known.dev(), known.ino()));
     let theirs = identity(told)?;
     (identity(ours) != Some(theirs)).then(|| {
-        format!("{key} is {}, but the local database uses {}; mend it in the gate's file", ours.display(), told.display())
+        format!(
+            "{key} is {}, but the local database uses {}; mend it in the gate's file",
+            ours.display(),
+            told.display()
+        )
     })
 }
 

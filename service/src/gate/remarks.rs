@@ -88,7 +88,10 @@ fn remarks(settings: &Settings, found: &Found) -> Vec<Remark> {
                 format!("repmgr.nodes has no node called {}: node must be its node_name there", settings.node),
             ),
             (None, Some(why)) => {
-                say(Kind::Source, format!("repmgr.nodes cannot be read in database {database} (repmgr_database): {why}"));
+                say(
+                    Kind::Source,
+                    format!("repmgr.nodes cannot be read in database {database} (repmgr_database): {why}"),
+                );
             }
             _ => {}
         }
@@ -100,7 +103,9 @@ fn remarks(settings: &Settings, found: &Found) -> Vec<Remark> {
         };
         say(
             Kind::NoLines,
-            format!("there are no lines in pg_hba.conf to open: {why}, and no haproxy is configured; HTTP is the only door"),
+            format!(
+                "there are no lines in pg_hba.conf to open: {why}, and no haproxy is configured; HTTP is the only door"
+            ),
         );
     } else if local.extension && !local.watchdog {
         let why = "goahead.gate is off in PostgreSQL: a server that starts with a copied pg_hba.conf may let traffic in \

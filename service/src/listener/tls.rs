@@ -42,11 +42,14 @@ pub fn load(files: &TlsFiles) -> Result<Arc<ServerConfig>, String> {
         Some(path) => {
             let mut roots = RootCertStore::empty();
             for certificate in certificates("TLS authorities of clients", path)? {
-                roots.add(certificate).map_err(|error| format!("TLS authorities of clients {}: {error}", path.display()))?;
+                roots
+                    .add(certificate)
+                    .map_err(|error| format!("TLS authorities of clients {}: {error}", path.display()))?;
             }
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
             let verifier = if files.require { verifier } else { verifier.allow_unauthenticated() };
-            let verifier = verifier.build().map_err(|error| format!("TLS authorities of clients {}: {error}", path.display()))?;
+            let verifier =
+                verifier.build().map_err(|error| format!("TLS authorities of clients {}: {error}", path.display()))?;
             builder.with_client_cert_verifier(verifier)
         }
     };

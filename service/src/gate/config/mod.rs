@@ -85,7 +85,9 @@ pub fn read(file: &Path, overrides: &Overrides) -> Result<Loaded, ConfigError> {
 fn unreadable(error: &std::io::Error) -> ConfigError {
     let hint = match error.kind() {
         ErrorKind::NotFound => "; write it, or name another file with -f",
-        ErrorKind::PermissionDenied => "; whoever runs this must be able to read it: the database server's user, or root",
+        ErrorKind::PermissionDenied => {
+            "; whoever runs this must be able to read it: the database server's user, or root"
+        }
         ErrorKind::IsADirectory => "; name a file in it with -f",
         _ => "",
     };

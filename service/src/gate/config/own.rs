@@ -43,8 +43,9 @@ pub fn read(file: &Section<'_>, machine: &Machine<'_>) -> Result<Loaded, ConfigE
     add(&mut loaded, file)?;
     let settings = &mut loaded.settings;
     if settings.node.is_empty() {
-        return Err(file
-            .error("node", "is missing: the name of this node, the one that repmgr knows where repmgr is used"));
+        return Err(
+            file.error("node", "is missing: the name of this node, the one that repmgr knows where repmgr is used")
+        );
     }
     if settings.state_dir.as_os_str().is_empty() {
         settings.state_dir = super::state_dir(&settings.node, machine)?;
