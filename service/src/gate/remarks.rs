@@ -108,8 +108,8 @@ fn remarks(settings: &Settings, found: &Found) -> Vec<Remark> {
             ),
         );
     } else if local.extension && !local.watchdog {
-        let why = "goahead.gate is off in PostgreSQL: a server that starts with a copied pg_hba.conf may let traffic in \
-                   until its gate closes it; set shared_preload_libraries = 'goahead' and goahead.gate = on";
+        let why = "PostgreSQL does not close the lines when it starts, so a copied pg_hba.conf may let traffic in until \
+                   the gate closes it: set shared_preload_libraries = 'goahead' and goahead.gate = on, and restart it";
         say(Kind::NoWorker, why.to_owned());
     }
     remarks
