@@ -48,7 +48,12 @@ impl LogFile {
     /// # Errors
     /// Why it cannot be written, naming it.
     pub fn open(rotation: Rotation) -> Result<Self, String> {
-        let named = |error: io::Error| format!("the log file {} cannot be written: {error}", rotation.file.display());
+        let named = |error: io::Error| {
+            let file = rotation.file.display();
+            format!(
+                "the log file {file} cannot be written: {error}; make it for this user, name another, or leave it out"
+            )
+        };
         let file = append(&rotation.file).map_err(named)?;
         let known = file.metadata().map_err(named)?;
         // A file that this program did not make may have been begun long ago; its last line is the best that is known.

@@ -15,7 +15,8 @@ use super::unix;
 
 /// The socket of a gate that decides, in the state directory.
 pub const CONTROL: &str = "control.sock";
-const STATUS: &str = "/v1/gate/status";
+/// Where the newest round is.
+pub const STATUS: &str = "/v1/gate/status";
 const ORDER: &str = "/v1/gate/order";
 const CLEAR: &str = "/v1/gate/clear";
 /// How long an answer may take: an order waits for the round that it begins.

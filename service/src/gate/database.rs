@@ -55,6 +55,8 @@ SELECT jsonb_build_object(
   'data_directory', pg_catalog.current_setting('data_directory', true),
   'extension', pg_catalog.to_regprocedure('goahead.hba_apply(text)') IS NOT NULL,
   'watchdog', coalesce(pg_catalog.current_setting('goahead.gate', true), 'off') = 'on'
+      AND coalesce((SELECT setting FROM pg_catalog.pg_settings WHERE name = 'shared_preload_libraries'), 'goahead')
+          OPERATOR(pg_catalog.~) '(^|[,/\" ])goahead([,\" ]|$)'
 )::text
 FROM (SELECT pg_catalog.pg_is_in_recovery() AS in_recovery) r";
 

@@ -1,6 +1,7 @@
 //! What this node's database says of itself, once a round, as the decision wants it and as readers want it.
 
 use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ pub struct Facts {
     pub hba_file: Option<PathBuf>,
     /// Where the server's data directory is, once known
     pub data_directory: Option<PathBuf>,
+    /// Why these are not the server's own: what is written there would close nothing
+    pub misled: Option<String>,
 }
 
 /// What one round found.
@@ -48,6 +51,7 @@ impl Facts {
             limit,
             hba_file: settings.hba_file.clone(),
             data_directory: settings.data_directory.clone(),
+            misled: None,
         })
     }
 
@@ -105,7 +109,27 @@ impl Facts {
         };
         known(&mut self.hba_file, &facts.hba_file);
         known(&mut self.data_directory, &facts.data_directory);
+        self.misled = misled("hba_file", self.hba_file.as_deref(), facts.hba_file.as_deref())
+            .or_else(|| misled("data_directory", self.data_directory.as_deref(), facts.data_directory.as_deref()));
     }
+}
+
+/// Says so where `ours` is another file than the one that the server names. One that is not to be seen from here (another
+/// container's) cannot be compared.
+fn misled(key: &str, ours: Option<&Path>, told: Option<&str>) -> Option<String> {
+    let (ours, told) = (ours?, Path::new(told?));
+    if ours == told {
+        return None;
+    }
+    let identity = |path: &Path| std::fs::metadata(path).ok().map(|known| (known.dev(), known.ino()));
+    let theirs = identity(told)?;
+    (identity(ours) != Some(theirs)).then(|| {
+        format!(
+            "{key} is {}, but the local database uses {}; mend it in the gate's file",
+            ours.display(),
+            told.display()
+        )
+    })
 }
 
 /// Whether `postmaster.pid` says that a shutdown has begun.
@@ -295,6 +319,25 @@ mod tests {
         let others = |nodes: &[&str]| Topology::Others { nodes: nodes.iter().map(|&name| name.to_owned()).collect() };
         assert_eq!(topology(&[node("a", "primary", true), node("b", "primary", true)], "a"), others(&["b"]));
         assert_eq!(topology(&[node("b", "primary", true)], "a"), others(&["b"]));
+    }
+
+    #[test]
+    fn another_file_than_the_server_s_is_noticed() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        std::fs::write(at("pg_hba.conf"), "").unwrap();
+        std::fs::write(at("other.conf"), "").unwrap();
+        std::os::unix::fs::symlink("pg_hba.conf", at("link.conf")).unwrap();
+        let told = at("pg_hba.conf").display().to_string();
+        let says = |ours: &str, told: &str| misled("hba_file", Some(&at(ours)), Some(told));
+        assert_eq!(says("pg_hba.conf", &told), None);
+        assert_eq!(says("link.conf", &told), None);
+        assert_eq!(says("other.conf", "/not/to/be/seen/pg_hba.conf"), None);
+        assert_eq!(misled("hba_file", Some(&at("other.conf")), None), None);
+        for wrong in ["other.conf", "missing.conf"] {
+            let why = says(wrong, &told).unwrap();
+            assert!(why.starts_with("hba_file is ") && why.contains(&told), "{why}");
+        }
     }
 
     #[test]

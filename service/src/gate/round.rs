@@ -16,6 +16,7 @@ use super::doors::Doors;
 use super::facts::{Facts, Found, node_facts, source_says};
 use super::orders::Orders;
 use super::own::OwnVoter;
+use super::remarks::Remarks;
 use super::settings::Settings;
 use super::snapshot::{Order, Snapshot, Why};
 use super::view::{self, Findings};
@@ -64,6 +65,8 @@ struct Memory {
     veto: Option<String>,
     /// Why this node must stay closed whatever the decision says
     unfit: Option<String>,
+    remarks: Remarks,
+    notes: Vec<String>,
     operator_open: bool,
 }
 
@@ -157,6 +160,7 @@ impl Rounds {
         );
         self.counters.unanswered.fetch_add(Asked::silent(&asked), Relaxed);
         memory.found = found;
+        memory.notes = memory.remarks.look(&self.settings, &memory.found);
         memory.veto = veto;
         memory.unfit = self.unfit(handed.err());
         let mut heard: Vec<Heard> = asked.iter().map(|asked| asked.heard.clone()).collect();
@@ -274,7 +278,8 @@ impl Rounds {
         wall_us: i64,
         order: Option<Order>,
     ) -> Snapshot {
-        let findings = Findings { number: memory.number, found: &memory.found, asked, wall_us, order };
+        let notes = &memory.notes;
+        let findings = Findings { number: memory.number, found: &memory.found, asked, wall_us, order, notes };
         let door = self.doors.door();
         view::snapshot(&self.settings, &self.rules, verdict, open, door, self.doors.applied(), findings)
     }
@@ -309,6 +314,9 @@ impl Rounds {
     fn unfit(&mut self, handed: Option<String>) -> Option<String> {
         if let Some(why) = handed {
             return Some(format!("the local server (goahead gate --server-only) does not answer: {why}"));
+        }
+        if let Some(why) = &self.facts.misled {
+            return Some(why.clone());
         }
         let hba_file = self.facts.hba_file.clone()?;
         let order = watchdog::Order {

@@ -25,10 +25,11 @@ pub async fn ask(settings: &Settings) -> Option<String> {
     }
     let line = finished.output.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
     let line: String = line.chars().filter(|character| !character.is_control()).take(LONGEST).collect();
-    Some(match (&finished.outcome, line.is_empty()) {
+    let why = match (&finished.outcome, line.is_empty()) {
         (Outcome::Exited(_), false) => line,
         (outcome, _) => outcome.to_string(),
-    })
+    };
+    Some(format!("the veto command says: {why}"))
 }
 
 #[cfg(test)]
@@ -39,7 +40,7 @@ mod tests {
         let mut settings = Settings::for_tests("n1");
         settings.veto = argv.iter().map(|&argument| argument.to_owned()).collect();
         settings.timings.veto = Duration::from_millis(400);
-        ask(&settings).await
+        ask(&settings).await.map(|why| why.strip_prefix("the veto command says: ").unwrap().to_owned())
     }
 
     #[tokio::test]

@@ -21,6 +21,8 @@ pub struct Findings<'a> {
     pub wall_us: i64,
     /// The operator's order
     pub order: Option<Order>,
+    /// What an operator should know, see [`super::remarks`]
+    pub notes: &'a [String],
 }
 
 /// Puts it together. `open` is what is let in, which may be less than the verdict allows.
@@ -69,7 +71,7 @@ pub fn snapshot(
         leader,
         applied: applied.clone(),
         order: findings.order,
-        notes: verdict.warnings.iter().map(ToString::to_string).collect(),
+        notes: verdict.warnings.iter().map(ToString::to_string).chain(findings.notes.iter().cloned()).collect(),
     }
 }
 

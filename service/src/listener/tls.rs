@@ -31,9 +31,9 @@ pub struct TlsFiles {
 /// Which file cannot be used, and why.
 pub fn load(files: &TlsFiles) -> Result<Arc<ServerConfig>, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let chain = certificates("--tls-cert", &files.certificate)?;
+    let chain = certificates("TLS certificate", &files.certificate)?;
     let key = PrivateKeyDer::from_pem_file(&files.key)
-        .map_err(|error| format!("--tls-key {}: {error}", files.key.display()))?;
+        .map_err(|error| format!("TLS key {}: {error}", files.key.display()))?;
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?;
@@ -41,25 +41,28 @@ pub fn load(files: &TlsFiles) -> Result<Arc<ServerConfig>, String> {
         None => builder.with_no_client_auth(),
         Some(path) => {
             let mut roots = RootCertStore::empty();
-            for certificate in certificates("--tls-client-ca", path)? {
-                roots.add(certificate).map_err(|error| format!("--tls-client-ca {}: {error}", path.display()))?;
+            for certificate in certificates("TLS authorities of clients", path)? {
+                roots
+                    .add(certificate)
+                    .map_err(|error| format!("TLS authorities of clients {}: {error}", path.display()))?;
             }
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
             let verifier = if files.require { verifier } else { verifier.allow_unauthenticated() };
-            let verifier = verifier.build().map_err(|error| format!("--tls-client-ca {}: {error}", path.display()))?;
+            let verifier =
+                verifier.build().map_err(|error| format!("TLS authorities of clients {}: {error}", path.display()))?;
             builder.with_client_cert_verifier(verifier)
         }
     };
     let mut config = builder
         .with_single_cert(chain, key)
-        .map_err(|error| format!("--tls-cert {} and --tls-key: {error}", files.certificate.display()))?;
+        .map_err(|error| format!("TLS certificate {} and its key: {error}", files.certificate.display()))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
 
 /// The names that callers may use for this server, from its own certificate.
 pub fn server_names(files: &TlsFiles) -> Vec<String> {
-    let Ok(chain) = certificates("--tls-cert", &files.certificate) else { return Vec::new() };
+    let Ok(chain) = certificates("TLS certificate", &files.certificate) else { return Vec::new() };
     let Some(names) = chain.first().and_then(|certificate| peer_certificate(certificate)) else { return Vec::new() };
     names.names.into_iter().chain(names.common_name).collect()
 }

@@ -231,10 +231,10 @@ pub enum Reason {
         /// Their reason.
         why: String,
     },
-    /// The veto command closes.
-    #[error("closed by the veto command: {why}")]
+    /// Something beside the decision closes: the veto command, or a gate that is not fit to open.
+    #[error("closed: {why}")]
     Veto {
-        /// Its output.
+        /// What, and why.
         why: String,
     },
     /// The standby streams from nobody.

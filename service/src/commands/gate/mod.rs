@@ -3,6 +3,7 @@
 mod listeners;
 mod order;
 mod run;
+mod running;
 mod status;
 
 use std::net::SocketAddr;
@@ -58,7 +59,7 @@ pub struct Args {
     #[arg(long, value_name = "ADDRESS", value_parser = address_or_off, env = "GOAHEAD_GATE_LISTEN", help_heading = "Listeners")]
     gate_listen: Option<Where>,
     /// Where the other gates ask [default: of the file]
-    #[arg(long, value_name = "ADDRESS", env = "GOAHEAD_GATE_PEER_LISTEN", help_heading = "Listeners")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address, env = "GOAHEAD_GATE_PEER_LISTEN", help_heading = "Listeners")]
     peer_listen: Option<SocketAddr>,
     /// Where HAProxy's agent-check asks; `off` opens none [default: of the file, else off]
     #[arg(long, value_name = "ADDRESS", value_parser = address_or_off, env = "GOAHEAD_GATE_AGENT_CHECK_LISTEN", help_heading = "Listeners")]
@@ -96,9 +97,11 @@ fn address_or_off(text: &str) -> Result<Where, String> {
     if text == "off" {
         return Ok(Where(None));
     }
-    text.parse()
-        .map(|address| Where(Some(address)))
-        .map_err(|_| format!("{text:?} is no ADDRESS:PORT, such as 127.0.0.1:8008, and not off"))
+    address(text).map(|address| Where(Some(address))).map_err(|why| format!("{why}, or off"))
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| format!("{text} is no ADDRESS:PORT, such as 10.0.0.11:8009 or [::1]:8009"))
 }
 
 /// Runs the gate, or asks one that runs.
@@ -115,7 +118,7 @@ pub fn run(args: &Args, logging: &logging::Options) -> CommandResult {
         }
         Some(beside) => {
             logging::init(logging, "warn").map_err(Failure::new)?;
-            let state_dir = args.load()?.settings.state_dir;
+            let state_dir = running::find(&args.load()?)?;
             match beside {
                 Beside::Open(order) => order::give(&state_dir, true, order),
                 Beside::Close(order) => order::give(&state_dir, false, order),

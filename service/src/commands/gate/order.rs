@@ -12,7 +12,7 @@ use crate::yaml;
 /// Arguments of `goahead gate open` and `close`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// How long the order lasts, such as 10m; 7 days at most
+    /// How long the order lasts, such as 10m or 2h; at most 168h, which is a week
     #[arg(long = "for", value_name = "TIME", value_parser = yaml::time)]
     time: Duration,
     /// Why: for the audit, and for whoever asks why the node is open or closed

@@ -25,11 +25,8 @@ pub fn run(loaded: Loaded, file: &Path, logging: &logging::Options) -> CommandRe
     for warning in &loaded.warnings {
         tracing::warn!("{}: {warning}", file.display());
     }
-    if let Some(logs) = &loaded.logs {
-        let file = logs.file.display();
-        tracing::warn!(
-            "the log goes to standard error alone, not to {file}: let systemd's journal or logrotate keep it"
-        );
+    if nix::unistd::geteuid().is_root() {
+        tracing::warn!("this gate runs as root; the user that PostgreSQL runs as can do all that it does");
     }
     // The rounds must not wait for a request that is answered.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;

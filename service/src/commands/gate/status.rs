@@ -40,6 +40,10 @@ pub fn text(snapshot: &Snapshot) -> String {
     let verdict = &snapshot.verdict;
     // Writing to a string does not fail.
     let _ = writeln!(text, "{}: {}", snapshot.node, headline(snapshot));
+    if snapshot.round == 0 && snapshot.mode == Mode::ServerOnly {
+        // It knows of no door, database or peer.
+        return text;
+    }
     for (what, open, reasons) in [
         ("read-write", snapshot.rw_open(), &verdict.rw_reasons),
         ("read-only", snapshot.ro_open(), &verdict.ro_reasons),
@@ -69,7 +73,12 @@ pub fn text(snapshot: &Snapshot) -> String {
 
 fn headline(snapshot: &Snapshot) -> String {
     if snapshot.round == 0 {
-        return if snapshot.witness { "a witness: it votes".to_owned() } else { "nothing decided yet".to_owned() };
+        return match (snapshot.witness, snapshot.mode) {
+            (true, _) => "a witness: it votes, and takes no traffic",
+            (false, Mode::ServerOnly) => "it votes; no --client-only has handed over a verdict yet, so all is closed",
+            (false, _) => "nothing decided yet",
+        }
+        .to_owned();
     }
     let age = snapshot.age();
     if snapshot.is_live(clock::now()) {

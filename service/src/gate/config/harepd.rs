@@ -67,7 +67,7 @@ pub fn read(value: &Value, mode: Mode, machine: &Machine<'_>) -> Result<Loaded, 
     for section in [&file, &grpc, &of_logs] {
         warnings.extend(section.unknown().iter().map(|unknown| format!("{unknown}; it is ignored, as harepd did")));
     }
-    Ok(Loaded { settings, logs, warnings })
+    Ok(Loaded { settings, logs, warnings, state_dir_by_default: false })
 }
 
 /// This node as repmgr's conninfo has it.

@@ -4,6 +4,7 @@
 //! words of gate.yml; harepd does not look there.
 
 use std::fmt::Display;
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -29,6 +30,8 @@ pub struct Loaded {
     pub logs: Option<Rotation>,
     /// What was found odd, each naming its key: to be logged once
     pub warnings: Vec<String>,
+    /// Whether the state directory is the one that this process would take by itself
+    pub state_dir_by_default: bool,
 }
 
 /// What flags say; each counts above the file.
@@ -73,10 +76,22 @@ struct Machine<'a> {
 /// # Errors
 /// The file, the key in it, and what is wrong with it.
 pub fn read(file: &Path, overrides: &Overrides) -> Result<Loaded, ConfigError> {
-    let text = std::fs::read_to_string(file).map_err(|error| ConfigError(error.to_string()).in_file(file))?;
+    let text = std::fs::read_to_string(file).map_err(|error| unreadable(&error).in_file(file))?;
     let machine =
         Machine { env: &|name| std::env::var(name).ok().filter(|value| !value.is_empty()), is_ours: &is_ours };
     parse(&text, overrides, &machine).map_err(|error| error.in_file(file))
+}
+
+fn unreadable(error: &std::io::Error) -> ConfigError {
+    let hint = match error.kind() {
+        ErrorKind::NotFound => "; write it, or name another file with -f",
+        ErrorKind::PermissionDenied => {
+            "; whoever runs this must be able to read it: the database server's user, or root"
+        }
+        ErrorKind::IsADirectory => "; name a file in it with -f",
+        _ => "",
+    };
+    ConfigError(format!("cannot be read: {error}{hint}"))
 }
 
 fn parse(text: &str, overrides: &Overrides, machine: &Machine<'_>) -> Result<Loaded, ConfigError> {
@@ -103,6 +118,7 @@ fn parse(text: &str, overrides: &Overrides, machine: &Machine<'_>) -> Result<Loa
     }
     settings.peer_listen = overrides.peer_listen.or(settings.peer_listen);
     check(settings, &mut loaded.warnings)?;
+    loaded.state_dir_by_default = state_dir(&settings.node, machine).is_ok_and(|place| place == settings.state_dir);
     Ok(loaded)
 }
 

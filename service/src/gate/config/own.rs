@@ -14,16 +14,8 @@ pub const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LO
 
 /// Reads the whole file.
 pub fn read(file: &Section<'_>, machine: &Machine<'_>) -> Result<Loaded, ConfigError> {
-    let node = file.text("node")?.ok_or_else(|| {
-        file.error("node", "is missing: the name of this node, the one that repmgr knows where repmgr is used")
-    })?;
-    let node = values::node_name(file, "node", node)?;
-    let state_dir = match file.text("state_dir")? {
-        Some(_) => PathBuf::new(),
-        None => super::state_dir(&node, machine)?,
-    };
     let settings = Settings {
-        node,
+        node: String::new(),
         mode: Mode::Dual,
         witness: false,
         listen: Some(LISTEN),
@@ -39,15 +31,25 @@ pub fn read(file: &Section<'_>, machine: &Machine<'_>) -> Result<Loaded, ConfigE
         read_only: defaults(),
         isolated: Isolated::Close,
         veto: Vec::new(),
-        state_dir,
+        state_dir: PathBuf::new(),
         trust: PeerTrust { verify_source: true, ..PeerTrust::default() },
         grpc: false,
         migrate_from_harepd: false,
         haproxy: None,
         harepd: None,
     };
-    let mut loaded = Loaded { settings, logs: None, warnings: Vec::new() };
+    let mut loaded = Loaded { settings, logs: None, warnings: Vec::new(), state_dir_by_default: false };
+    // A key that is misspelt is found here, before one is said to be missing.
     add(&mut loaded, file)?;
+    let settings = &mut loaded.settings;
+    if settings.node.is_empty() {
+        return Err(
+            file.error("node", "is missing: the name of this node, the one that repmgr knows where repmgr is used")
+        );
+    }
+    if settings.state_dir.as_os_str().is_empty() {
+        settings.state_dir = super::state_dir(&settings.node, machine)?;
+    }
     Ok(loaded)
 }
 
@@ -119,14 +121,15 @@ fn nodes(settings: &mut Settings, section: &Section<'_>) -> Result<(), ConfigErr
     settings.peers.clear();
     for (at, item) in listed.iter().enumerate() {
         let of = Section::new(&format!("{}[{at}]", section.name("peers")), item, Case::Exact)?;
-        let name = of.text("name")?.ok_or_else(|| of.error("name", "is missing: the name of that node"))?;
-        let name = values::node_name(&of, "name", name)?;
-        let address =
-            of.text("address")?.ok_or_else(|| of.error("address", "is missing: HOST:PORT of its peer_listen"))?;
-        let (host, port) = values::host_port(&address, None)
-            .map_err(|why| of.error("address", format!("is no HOST:PORT: {address} ({why})")))?;
+        let (name, address) = (of.text("name")?, of.text("address")?);
         let witness = of.boolean("witness")?.unwrap_or(false);
         strict(&of)?;
+        let name = name.ok_or_else(|| of.error("name", "is missing: the name of that node"))?;
+        let name = values::node_name(&of, "name", name)?;
+        let address = address.ok_or_else(|| of.error("address", "is missing: HOST:PORT of its peer_listen"))?;
+        let (host, port) = values::host_port(&address, None).map_err(|why| {
+            of.error("address", format!("is no HOST:PORT: {address} ({why}); its peer_listen, such as 10.0.0.12:8009"))
+        })?;
         if name == settings.node {
             return Err(of.error("name", format!("{name} is this node; list the others alone")));
         }

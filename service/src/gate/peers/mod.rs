@@ -101,8 +101,9 @@ impl Asker {
         let Some(tls) = &self.tls else { return self.speak(stream, peer, path, body).await };
         let name = ServerName::try_from(peer.host.clone())
             .map_err(|_| Silence::Failed(format!("{} is no name that a certificate can carry", peer.host)))?;
-        let stream =
-            tls.connect(name, stream).await.map_err(|error| Silence::Failed(format!("TLS with it fails: {error}")))?;
+        let stream = tls.connect(name, stream).await.map_err(|error| {
+            Silence::Failed(format!("TLS with it fails: {error}; is tls set there too, and do ca and cert fit?"))
+        })?;
         self.speak(stream, peer, path, body).await
     }
 
@@ -134,7 +135,11 @@ impl Asker {
         path: &'static str,
         body: Vec<u8>,
     ) -> Result<Bytes, Silence> {
-        let foreign = |error: hyper::Error| Silence::Foreign(format!("it does not speak HTTP as gates do: {error}"));
+        let foreign = |error: hyper::Error| {
+            Silence::Foreign(format!(
+                "it does not speak HTTP as gates do: {error}; is it a gate's peer_listen, and tls set at both or neither?"
+            ))
+        };
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(foreign)?;
         let driver = Driver(tokio::spawn(connection).abort_handle());
         let nonce = sign::nonce();

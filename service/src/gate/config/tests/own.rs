@@ -165,7 +165,26 @@ fn state_is_kept_where_systemd_says_and_never_outside_by_a_name() {
 }
 
 #[test]
-fn a_file_that_is_not_there_is_named() {
-    let error = read(Path::new("/nonexistent/gate.yml"), &Overrides::default()).unwrap_err();
-    assert!(error.to_string().starts_with("/nonexistent/gate.yml: "), "{error}");
+fn a_file_that_cannot_be_read_is_named_and_what_to_do() {
+    let error = read(Path::new("/nonexistent/gate.yml"), &Overrides::default()).unwrap_err().to_string();
+    assert!(error.starts_with("/nonexistent/gate.yml: ") && error.contains("-f"), "{error}");
+    let directory = tempfile::tempdir().unwrap();
+    let error = read(directory.path(), &Overrides::default()).unwrap_err().to_string();
+    assert!(error.contains("-f"), "{error}");
+}
+
+#[test]
+fn a_misspelt_key_is_named_before_the_one_that_is_missing() {
+    refused(load("nodes: a"), &["nodes is not known", "is node meant"]);
+    refused(load("listen: off"), &["node is missing"]);
+    let peer = |text: &str| load(&format!("node: a\npeer_listen: 10.0.0.1:1\npeers: [{text}]"));
+    refused(peer("{name: b, addres: '10.0.0.2:1'}"), &["peers[0].addres is not known", "is address meant"]);
+    refused(peer("{name: b}"), &["peers[0].address is missing"]);
+    refused(peer("{name: b, address: 10.0.0.2}"), &["such as 10.0.0.12:8009"]);
+}
+
+#[test]
+fn a_state_directory_of_the_file_is_told_from_the_usual_one() {
+    assert!(load("node: a").unwrap().state_dir_by_default);
+    assert!(!load("node: a\nstate_dir: /var/lib/elsewhere").unwrap().state_dir_by_default);
 }
