@@ -5,12 +5,13 @@
 
 use std::time::Duration;
 
+use goahead_rules::gate::RepmgrNode;
 use serde::Deserialize;
 use tokio::time::timeout;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
 
-use super::snapshot::SourceNode;
+use super::snapshot::Local;
 use crate::db::{Address, Connector, DbError};
 
 /// Everything about a node that its own catalog tells. Positions are bytes, ages microseconds.
@@ -42,7 +43,7 @@ SELECT jsonb_build_object(
       'receipt_age_us', greatest(0,
         (extract(epoch FROM pg_catalog.clock_timestamp() - last_msg_receipt_time) * 1000000)::bigint))
       FROM pg_catalog.pg_stat_wal_receiver WHERE status IS NOT NULL LIMIT 1) END,
-  'archive_recovery', r.in_recovery AND pg_catalog.current_setting('restore_command', true) <> '',
+  'archive_recovery', r.in_recovery AND coalesce(pg_catalog.current_setting('restore_command', true), '') <> '',
   'downstream', (SELECT coalesce(jsonb_agg(jsonb_build_object(
       'pid', pid, 'usename', usename, 'application_name', coalesce(application_name, ''),
       'client_addr', pg_catalog.host(client_addr), 'state', state, 'sync_state', sync_state,
@@ -70,58 +71,14 @@ const RECORD: &str = "SELECT goahead.record_gate($1::text::jsonb)";
 
 /// What [`FACTS`] says.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[allow(missing_docs, reason = "named as the columns that they come from")]
 pub struct Facts {
-    pub in_recovery: bool,
-    pub system_identifier: String,
-    pub timeline: Option<u32>,
-    pub server_version: u32,
-    pub postmaster_start_us: i64,
-    pub current_lsn: Option<u64>,
-    pub received_lsn: Option<u64>,
-    pub replayed_lsn: Option<u64>,
-    pub replayed_us: Option<i64>,
-    pub replay_age_us: Option<u64>,
-    pub replay_paused: bool,
-    pub receiver: Option<Receiver>,
-    pub archive_recovery: Option<bool>,
-    pub downstream: Vec<Downstream>,
-    pub cluster_name: String,
-    pub synchronous_standby_names: String,
+    /// What readers see too
+    #[serde(flatten)]
+    pub local: Local,
+    /// `hba_file`; none: not allowed to know
     pub hba_file: Option<String>,
+    /// `data_directory`; none: not allowed to know
     pub data_directory: Option<String>,
-    pub extension: bool,
-    pub watchdog: bool,
-    /// Rows of `goahead.hba_desired`
-    #[serde(default)]
-    pub rules: u32,
-}
-
-/// `pg_stat_wal_receiver`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[allow(missing_docs, reason = "named as the columns that they come from")]
-pub struct Receiver {
-    pub status: String,
-    pub sender_host: Option<String>,
-    pub sender_port: Option<i32>,
-    pub timeline: Option<u32>,
-    pub slot: Option<String>,
-    pub latest_end_lsn: Option<u64>,
-    pub receipt_age_us: Option<u64>,
-}
-
-/// `pg_stat_replication`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[allow(missing_docs, reason = "named as the columns that they come from")]
-pub struct Downstream {
-    pub pid: i32,
-    pub usename: Option<String>,
-    pub application_name: String,
-    pub client_addr: Option<String>,
-    pub state: Option<String>,
-    pub sync_state: Option<String>,
-    pub sync_priority: i32,
-    pub reply_us: Option<i64>,
 }
 
 /// Why the database gave no answer.
@@ -195,10 +152,10 @@ impl Session {
         let text: &str = rows.first().and_then(|row| row.try_get(0).ok()).unwrap_or_default();
         let unreadable = |error: serde_json::Error| Trouble::Refused(format!("its facts cannot be read: {error}"));
         let mut facts: Facts = serde_json::from_str(text).map_err(unreadable)?;
-        if facts.extension {
+        if facts.local.extension {
             let rows = self.query(RULES, &[], limit).await?;
             let rules: i32 = rows.first().and_then(|row| row.try_get(0).ok()).unwrap_or(0);
-            facts.rules = u32::try_from(rules).unwrap_or(0);
+            facts.local.rules = u32::try_from(rules).unwrap_or(0);
         }
         Ok(facts)
     }
@@ -207,17 +164,11 @@ impl Session {
     ///
     /// # Errors
     /// Why there is no answer.
-    pub async fn source(&mut self, limit: Duration) -> Result<Vec<SourceNode>, Trouble> {
+    pub async fn source(&mut self, limit: Duration) -> Result<Vec<RepmgrNode>, Trouble> {
         let rows = self.query(SOURCE, &[], limit).await?;
-        let read = |row: &Row| -> Result<SourceNode, tokio_postgres::Error> {
-            let conninfo: String = row.try_get(4)?;
-            Ok(SourceNode {
-                node_id: row.try_get(0)?,
-                node_name: row.try_get(1)?,
-                kind: row.try_get(2)?,
-                active: row.try_get(3)?,
-                host: conninfo_host(&conninfo),
-            })
+        let read = |row: &Row| -> Result<RepmgrNode, tokio_postgres::Error> {
+            let conninfo: &str = row.try_get(4)?;
+            Ok(RepmgrNode::new(row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?, conninfo))
         };
         let read: Result<_, _> = rows.iter().map(read).collect();
         read.map_err(|error| Trouble::Refused(format!("repmgr.nodes cannot be read: {error}")))
@@ -239,60 +190,5 @@ impl Session {
     /// Why that is unknown, or has not been done.
     pub async fn record(&mut self, entry: &str, limit: Duration) -> Result<(), Trouble> {
         self.query(RECORD, &[&entry], limit).await.map(drop)
-    }
-}
-
-/// Where a conninfo points: `hostaddr`, else `host`; the first of several.
-fn conninfo_host(conninfo: &str) -> Option<String> {
-    let mut found: (Option<String>, Option<String>) = (None, None);
-    let mut rest = conninfo.trim_start();
-    while let Some((keyword, value)) = rest.split_once('=') {
-        let (value, after) = conninfo_value(value.trim_start());
-        let first = value.split(',').next().map(str::to_owned).filter(|host| !host.is_empty());
-        match keyword.trim() {
-            "hostaddr" => found.0 = first,
-            "host" => found.1 = first,
-            _ => {}
-        }
-        rest = after.trim_start();
-    }
-    found.0.or(found.1)
-}
-
-/// A value in libpq's keyword=value form, unquoted, and what follows it.
-fn conninfo_value(text: &str) -> (String, &str) {
-    let quoted = text.starts_with('\'');
-    let mut value = String::new();
-    let mut characters = text.char_indices().skip(usize::from(quoted));
-    while let Some((at, character)) = characters.next() {
-        match character {
-            '\\' => value.extend(characters.next().map(|(_, escaped)| escaped)),
-            '\'' if quoted => return (value, &text[at + 1..]),
-            blank if !quoted && blank.is_whitespace() => return (value, &text[at..]),
-            other => value.push(other),
-        }
-    }
-    (value, "")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_conninfo_tells_its_host() {
-        for (conninfo, host) in [
-            ("host=10.0.0.1 user=repmgr dbname=repmgr", Some("10.0.0.1")),
-            ("user = repmgr host = 'db one' port=1", Some("db one")),
-            ("host=name hostaddr=10.0.0.2", Some("10.0.0.2")),
-            (r"host='a\'b' x=y", Some("a'b")),
-            ("password='host=evil' host=good", Some("good")),
-            ("host=a,b", Some("a")),
-            ("dbname=repmgr", None),
-            ("host=", None),
-            ("", None),
-        ] {
-            assert_eq!(conninfo_host(conninfo).as_deref(), host, "{conninfo}");
-        }
     }
 }

@@ -90,12 +90,10 @@ impl Doors {
         facts: &mut Facts,
     ) -> State {
         let now = clock::now();
-        let mut state = State { rw: verdict.rw_open(now), ro: verdict.ro_open(now) };
-        let (was_rw, was_ro) = self.applied.state.unwrap_or_default();
-        let unchanged = State { rw: state.rw && was_rw, ro: state.ro && was_ro };
-        if state != unchanged && !(may_open && verdict.may_begin(now)) {
-            state = unchanged;
-        }
+        let (rw, ro) = self.applied.state.unwrap_or_default();
+        let was = State { rw, ro };
+        let mut state = verdict.next(was, may_open, now);
+        let unchanged = State { rw: state.rw && was.rw, ro: state.ro && was.ro };
         let Some(file) = facts.hba_file.clone() else {
             self.without_file(state);
             return state;

@@ -5,12 +5,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use goahead_rules::gate::{self, NodeFacts, ReplayLag, Role, SourceSays, SystemId, Topology, Upstream};
+use goahead_rules::gate::{self, NodeFacts, ReplayLag, Role, SourceSays, Upstream, repmgr_says};
 
 use super::clock::{self, Micros};
 use super::database::{self, Session, Trouble};
 use super::settings::Settings;
-use super::snapshot::{Downstream, Local, Receiver, SourceNode};
+use super::snapshot::{Downstream, Local};
 
 /// Asks the local database.
 pub struct Facts {
@@ -84,10 +84,8 @@ impl Facts {
             Err(error) => return Found { local: None, error: Some(error.to_string()) },
         };
         self.locate(&facts);
-        let mut local = match local(facts, asked_us, &mut self.replies) {
-            Ok(local) => local,
-            Err(error) => return Found { local: None, error: Some(error) },
-        };
+        let mut local = Local { asked_us, ..facts.local };
+        self.replies.age(&mut local.downstream, asked_us);
         if let (Some(received), Some(replayed)) = (local.received_lsn, local.replayed_lsn) {
             let lag = self.lag.observe(received, replayed, asked_us);
             local.replay_lag_us = u64::try_from(lag.as_micros()).ok();
@@ -150,69 +148,17 @@ struct Reply {
 }
 
 impl Replies {
-    /// Ages of the replies in `rows`, in their order, in microseconds; forgets who is gone.
-    fn ages(&mut self, rows: &[database::Downstream], now: Micros) -> Vec<Option<u64>> {
+    /// Notes in `rows` how long ago each reply came in; forgets who is gone.
+    fn age(&mut self, rows: &mut [Downstream], now: Micros) {
         self.0.retain(|pid, _| rows.iter().any(|row| row.pid == *pid));
-        let mut age = |row: &database::Downstream| {
+        for row in rows {
             let reply = self.0.entry(row.pid).or_insert(Reply { said: row.reply_us, came_in: None });
             if reply.said != row.reply_us {
                 *reply = Reply { said: row.reply_us, came_in: Some(now) };
             }
-            reply.came_in.map(|at| u64::try_from(now - at).unwrap_or(0))
-        };
-        rows.iter().map(&mut age).collect()
+            row.reply_age_us = reply.came_in.map(|at| u64::try_from(now - at).unwrap_or(0));
+        }
     }
-}
-
-fn local(facts: database::Facts, asked_us: Micros, replies: &mut Replies) -> Result<Local, String> {
-    let system_identifier =
-        facts.system_identifier.parse().map_err(|_| "its system identifier is no number".to_owned())?;
-    let ages = replies.ages(&facts.downstream, asked_us);
-    let downstream = facts.downstream.into_iter().zip(ages).map(|(row, reply_age_us)| Downstream {
-        usename: row.usename,
-        application_name: row.application_name,
-        client_addr: row.client_addr,
-        state: row.state,
-        sync_state: row.sync_state,
-        sync_priority: row.sync_priority,
-        reply_age_us,
-    });
-    let receipt_age_us = facts.receiver.as_ref().and_then(|receiver| receiver.receipt_age_us);
-    let receiver = facts.receiver.map(|receiver| Receiver {
-        status: receiver.status,
-        sender_host: receiver.sender_host,
-        sender_port: receiver.sender_port,
-        timeline: receiver.timeline,
-        slot: receiver.slot,
-        latest_end_lsn: receiver.latest_end_lsn,
-    });
-    Ok(Local {
-        asked_us,
-        in_recovery: facts.in_recovery,
-        stopping: false,
-        system_identifier,
-        timeline: facts.timeline,
-        server_version: facts.server_version,
-        postmaster_start_us: facts.postmaster_start_us,
-        current_lsn: facts.current_lsn,
-        received_lsn: facts.received_lsn,
-        replayed_lsn: facts.replayed_lsn,
-        replayed_us: facts.replayed_us,
-        replay_age_us: facts.replay_age_us,
-        replay_lag_us: None,
-        receipt_age_us,
-        replay_paused: facts.replay_paused,
-        receiver,
-        archive_recovery: facts.archive_recovery.unwrap_or(false),
-        downstream: downstream.collect(),
-        cluster_name: facts.cluster_name,
-        synchronous_standby_names: facts.synchronous_standby_names,
-        extension: facts.extension,
-        watchdog: facts.watchdog,
-        rules: facts.rules,
-        source: None,
-        source_error: None,
-    })
 }
 
 /// The facts as the decision and the peers want them, aged to `now`.
@@ -222,7 +168,7 @@ pub fn node_facts(local: &Local, now: Micros) -> NodeFacts {
         age: micros(u64::try_from(now - local.asked_us).unwrap_or(0)),
         role: if local.in_recovery { Role::Standby } else { Role::Primary },
         shutting_down: local.stopping,
-        system_identifier: SystemId(local.system_identifier),
+        system_identifier: local.system_identifier,
         timeline: local.timeline.unwrap_or(0),
         lsn: if local.in_recovery { local.replayed_lsn } else { local.current_lsn }.unwrap_or(0),
         received_lsn: local.received_lsn,
@@ -231,7 +177,7 @@ pub fn node_facts(local: &Local, now: Micros) -> NodeFacts {
             host: receiver.sender_host.clone(),
             port: receiver.sender_port.and_then(|port| u16::try_from(port).ok()),
             latest_end_lsn: receiver.latest_end_lsn,
-            receipt_age: local.receipt_age_us.map(micros),
+            receipt_age: receiver.receipt_age_us.map(micros),
         }),
         replay_paused: local.replay_paused,
         replay_age: local.replay_age_us.map(micros),
@@ -257,68 +203,63 @@ pub fn source_says(settings: &Settings, local: Option<&Local>) -> Vec<SourceSays
         return Vec::new();
     }
     let Some(local) = local else { return Vec::new() };
-    let says = match (&local.source, &local.source_error) {
-        (Some(nodes), _) => topology(nodes, &settings.node),
-        (None, why) => Topology::Unreadable { why: why.clone().unwrap_or_default() },
-    };
-    vec![SourceSays { source: "repmgr.nodes".to_owned(), says }]
-}
-
-fn topology(nodes: &[SourceNode], node: &str) -> Topology {
-    let primaries: Vec<&SourceNode> = nodes.iter().filter(|row| row.active && row.kind == "primary").collect();
-    match primaries.as_slice() {
-        [] => Topology::Nobody,
-        [only] if only.node_name == node => Topology::Us,
-        several => Topology::Others {
-            nodes: several.iter().map(|row| row.node_name.clone()).filter(|name| name != node).collect(),
-        },
-    }
+    let rows = local.source.as_deref().ok_or_else(|| local.source_error.as_deref().unwrap_or_default());
+    vec![repmgr_says(rows, &settings.node)]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn row(pid: i32, reply_us: i64) -> database::Downstream {
-        database::Downstream {
-            pid,
-            usename: None,
-            application_name: "n2".into(),
-            client_addr: None,
-            state: Some("streaming".into()),
-            sync_state: Some("sync".into()),
-            sync_priority: 1,
-            reply_us: Some(reply_us),
-        }
-    }
-
     #[test]
     fn a_reply_is_as_old_as_our_own_clock_says() {
         let mut replies = Replies::default();
+        let mut age = |pid, reply_us, now| {
+            let mut rows = [Downstream { pid, reply_us: Some(reply_us), ..Downstream::default() }];
+            replies.age(&mut rows, now);
+            rows[0].reply_age_us
+        };
         // However the standby's clock stands; and what was there when we first looked may be old.
-        assert_eq!(replies.ages(&[row(1, 5_000_000_000)], 100), [None]);
-        assert_eq!(replies.ages(&[row(1, 5_000_000_000)], 200), [None]);
-        assert_eq!(replies.ages(&[row(1, 5_000_000_001)], 300), [Some(0)]);
-        assert_eq!(replies.ages(&[row(1, 5_000_000_001)], 450), [Some(150)]);
+        assert_eq!(age(1, 5_000_000_000, 100), None);
+        assert_eq!(age(1, 5_000_000_000, 200), None);
+        assert_eq!(age(1, 5_000_000_001, 300), Some(0));
+        assert_eq!(age(1, 5_000_000_001, 450), Some(150));
         // Another connection is another standby.
-        assert_eq!(replies.ages(&[row(2, 5_000_000_001)], 500), [None]);
-        assert_eq!(replies.ages(&[row(1, 5_000_000_002)], 600), [None]);
+        assert_eq!(age(2, 5_000_000_001, 500), None);
+        assert_eq!(age(1, 5_000_000_002, 600), None);
     }
 
     #[test]
-    fn a_source_confirms_only_the_one_primary() {
-        let node = |name: &str, kind: &str, active| SourceNode {
-            node_id: 1,
-            node_name: name.into(),
-            kind: kind.into(),
-            active,
-            host: None,
-        };
-        assert_eq!(topology(&[node("a", "primary", true), node("b", "standby", true)], "a"), Topology::Us);
-        assert_eq!(topology(&[node("a", "primary", false)], "a"), Topology::Nobody);
-        let others = |nodes: &[&str]| Topology::Others { nodes: nodes.iter().map(|&name| name.to_owned()).collect() };
-        assert_eq!(topology(&[node("a", "primary", true), node("b", "primary", true)], "a"), others(&["b"]));
-        assert_eq!(topology(&[node("b", "primary", true)], "a"), others(&["b"]));
+    fn what_a_database_says_is_what_is_known_of_it() {
+        let facts: database::Facts = serde_json::from_str(
+            r#"{"in_recovery": true, "system_identifier": "7311111111111111111", "timeline": 3,
+                "server_version": 150020, "postmaster_start_us": 1, "current_lsn": null, "received_lsn": 12,
+                "replayed_lsn": 11, "replayed_us": null, "replay_age_us": null, "replay_paused": false,
+                "receiver": {"status": "streaming", "sender_host": "10.0.0.1", "sender_port": 5432, "timeline": 3,
+                             "slot": null, "latest_end_lsn": 18446744073709551615, "receipt_age_us": 9},
+                "archive_recovery": false,
+                "downstream": [{"pid": 7, "usename": "r", "application_name": "t", "client_addr": null,
+                                "state": "streaming", "sync_state": "async", "sync_priority": 0, "reply_us": 5}],
+                "cluster_name": "", "synchronous_standby_names": "", "hba_file": "/etc/pg_hba.conf",
+                "data_directory": null, "extension": true, "watchdog": false}"#,
+        )
+        .unwrap();
+        assert_eq!((facts.hba_file.as_deref(), facts.data_directory), (Some("/etc/pg_hba.conf"), None));
+        let local = Local { asked_us: 1_000_000, ..facts.local };
+        let told = node_facts(&local, 1_000_250);
+        assert_eq!((told.role, told.timeline, told.lsn, told.received_lsn), (Role::Standby, 3, 11, Some(12)));
+        assert_eq!(
+            (told.age, told.system_identifier.to_string()),
+            (Duration::from_micros(250), "7311111111111111111".into())
+        );
+        let upstream = told.upstream.unwrap();
+        assert!(upstream.streaming);
+        assert_eq!((upstream.port, upstream.receipt_age), (Some(5432), Some(Duration::from_micros(9))));
+        assert_eq!(upstream.latest_end_lsn, Some(u64::MAX));
+        assert_eq!((told.downstream[0].name.as_str(), told.downstream[0].reply_age), ("t", None));
+        // A local server is handed the whole of it.
+        let text = serde_json::to_string(&local).unwrap();
+        assert_eq!(serde_json::from_str::<Local>(&text).unwrap(), local);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use goahead_rules::gate::{self, Member, SystemId};
 
-use super::settings::{Isolated, Peer, Settings};
+use super::settings::{Peer, Settings};
 
 impl Settings {
     /// The name under which this node votes: its node name; where peers are known by address alone, as in harepd's
@@ -56,10 +56,7 @@ impl Settings {
             max_lag_time: self.read_only.max_lag_time,
             archive_only: self.read_only.archive,
             ro_on_primary: self.read_only.on_primary,
-            isolated: match self.isolated {
-                Isolated::Close => gate::Isolated::Close,
-                Isolated::KeepIfSync => gate::Isolated::KeepIfSync,
-            },
+            isolated: self.isolated,
             migrate_from_harepd: self.migrate_from_harepd,
             system_identifier: self.system_identifier.map(SystemId),
         }

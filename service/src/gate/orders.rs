@@ -85,11 +85,8 @@ impl Orders {
         if !(order.rw || order.ro) {
             return Err("an order is about read-write traffic, read-only traffic, or both".to_owned());
         }
-        for (what, text) in [("reason", &order.reason), ("name of who gives it", &order.actor)] {
-            if text.trim().is_empty() || text.len() > 255 || text.chars().any(char::is_control) {
-                return Err(format!("the {what} is empty, longer than 255 bytes, or has control characters"));
-            }
-        }
+        said("reason", &order.reason)?;
+        given_by(&order.actor)?;
         let kept = Kept { order, boot_id: self.boot_id.clone(), until_boot_us: clock::now() + clock::micros(time) };
         let text = serde_json::to_vec_pretty(&kept).map_err(|error| error.to_string())?;
         self.write(&text).map_err(|error| format!("it cannot be kept in {}: {error}", self.path.display()))?;
@@ -139,6 +136,21 @@ impl Orders {
         let directory = self.path.parent().ok_or_else(|| std::io::Error::other("no directory"))?;
         std::fs::File::open(directory)?.sync_all()
     }
+}
+
+/// Whether an order may be given or cleared under this name.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn given_by(actor: &str) -> Result<(), String> {
+    said("name of who gives it", actor)
+}
+
+fn said(what: &str, text: &str) -> Result<(), String> {
+    if text.trim().is_empty() || text.len() > 255 || text.chars().any(char::is_control) {
+        return Err(format!("the {what} is empty, longer than 255 bytes, or has control characters"));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use goahead_rules::gate::{self, Heard, Report, Round, Said, SourceSays, Verdict, View};
+use goahead_rules::gate::{self, Heard, Report, Round, Said, SourceSays, Standing, Verdict, View};
 use goahead_rules::hba::State;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -14,7 +14,7 @@ use super::audit::Audit;
 use super::clock;
 use super::doors::Doors;
 use super::facts::{Facts, Found, node_facts, source_says};
-use super::orders::Orders;
+use super::orders::{self, Orders};
 use super::own::OwnVoter;
 use super::remarks::Remarks;
 use super::settings::Settings;
@@ -129,13 +129,7 @@ impl Rounds {
         let me = known.map(|local| node_facts(local, now));
         let closes = memory.veto.as_deref().or(memory.unfit.as_deref());
         let want = gate::wants(&self.rules, me.as_ref(), &manual, &sources, closes, now);
-        let own = Own {
-            local: known.cloned(),
-            door: self.doors.door(),
-            ro_open: memory.previous.as_ref().is_some_and(|verdict| verdict.ro_open(now)),
-            operator_open: memory.operator_open,
-            at: now,
-        };
+        let own = Own { local: known.cloned(), standing: standing(&self.doors, memory, now) };
         let handed = self.own.know(own).await;
         let report = self.own.report();
         let round = Round {
@@ -165,12 +159,10 @@ impl Rounds {
         memory.unfit = self.unfit(handed.err());
         let mut heard: Vec<Heard> = asked.iter().map(|asked| asked.heard.clone()).collect();
         for answer in &heard {
-            if let Said::Answer(answer_) = &answer.said
-                && answer_.incarnation == round.incarnation
-                && answer_.round == round.number
-                && answer_.from == answer.peer
+            if let Said::Answer(said) = &answer.said
+                && round.is_answered(&self.rules, &answer.peer, said)
             {
-                self.own.hear(&answer.peer, &answer_.report).await;
+                self.own.hear(&answer.peer, &said.report).await;
             }
         }
         heard.push(Heard {
@@ -227,7 +219,7 @@ impl Rounds {
     /// Does what the verdict says: what closes is shown before it is done, what opens is done before it is shown.
     async fn act(&mut self, memory: &mut Memory, verdict: Verdict, asked: &[Asked], wall_us: i64) {
         let now = clock::now();
-        let wanted = State { rw: verdict.rw_open(now), ro: verdict.ro_open(now) };
+        let wanted = verdict.state(now);
         let before = self.shown.borrow().clone();
         let was = State { rw: before.rw_open(), ro: before.ro_open() };
         let kept = State { rw: wanted.rw && was.rw, ro: wanted.ro && was.ro };
@@ -239,15 +231,17 @@ impl Rounds {
         let mut may_open = true;
         if wanted.rw && self.doors.door() != Door::Open {
             // Others hear it before it begins: from now on nobody may count on this door being closed.
-            let door = Door::Open;
-            let own = Own { door, ..self.known(memory) };
+            let mut own = self.known(memory);
+            own.standing.door = Door::Open;
             may_open = self.own.know(own).await.is_ok();
         }
         let writes = self.doors.writes;
         let open = self.doors.apply(&verdict, may_open, memory.found.local.as_ref(), &mut self.facts).await;
         self.counters.writes.fetch_add(self.doors.writes - writes, Relaxed);
         memory.operator_open = verdict.rw == gate::Rw::Operator && open.rw;
-        if let Err(why) = self.own.know(Own { ro_open: open.ro, ..self.known(memory) }).await {
+        let mut own = self.known(memory);
+        own.standing.ro_open = open.ro;
+        if let Err(why) = self.own.know(own).await {
             tracing::debug!("the local server was not told: {why}");
         }
         let snapshot = self.snapshot(memory, &verdict, open, asked, wall_us, order);
@@ -259,14 +253,7 @@ impl Rounds {
     }
 
     fn known(&self, memory: &Memory) -> Own {
-        let now = clock::now();
-        Own {
-            local: memory.found.local.clone(),
-            door: self.doors.door(),
-            ro_open: memory.previous.as_ref().is_some_and(|verdict| verdict.ro_open(now)),
-            operator_open: memory.operator_open,
-            at: now,
-        }
+        Own { local: memory.found.local.clone(), standing: standing(&self.doors, memory, clock::now()) }
     }
 
     fn snapshot(
@@ -360,9 +347,7 @@ impl Rounds {
     }
 
     fn clear(&mut self, actor: String) -> Result<(), String> {
-        if actor.trim().is_empty() || actor.len() > 255 || actor.chars().any(char::is_control) {
-            return Err("the name of who gives the order is empty, too long, or has control characters".to_owned());
-        }
+        orders::given_by(&actor)?;
         if !self.orders.clear()? {
             return Err("there is no order to clear".to_owned());
         }
@@ -387,11 +372,22 @@ impl Rounds {
             Ok(()) => tracing::info!("the gate ends; its lines are closed"),
             Err(why) => tracing::error!("the gate ends and cannot close its lines; the watchdog goes on: {why}"),
         }
-        let _ = self.own.know(Own { ro_open: false, operator_open: false, ..self.known(memory) }).await;
+        let mut own = self.known(memory);
+        (own.standing.ro_open, own.standing.operator_open) = (false, false);
+        let _ = self.own.know(own).await;
         if was_open {
             self.audit.write("gate_verdict", (Some(false), Some(false)), vec![why], None);
         }
         let watcher = self.watcher;
         let _ = tokio::task::spawn_blocking(move || watcher.release()).await;
+    }
+}
+
+fn standing(doors: &Doors, memory: &Memory, now: clock::Micros) -> Standing {
+    Standing {
+        door: doors.door(),
+        ro_open: memory.previous.as_ref().is_some_and(|verdict| verdict.ro_open(now)),
+        operator_open: memory.operator_open,
+        at: now,
     }
 }

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use goahead_rules::gate::Isolated;
 use serde::{Deserialize, Serialize};
 
 /// Everything that a gate is told. Read from a file and flags by `config`; nothing here reads a file itself.
@@ -143,16 +144,6 @@ pub struct ReadOnly {
     pub archive: bool,
     /// Whether the primary takes read-only traffic too
     pub on_primary: bool,
-}
-
-/// What a primary of two nodes without a witness does when it is alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Isolated {
-    /// It closes
-    #[default]
-    Close,
-    /// It stays open while a synchronous standby confirms its WAL; it never opens first
-    KeepIfSync,
 }
 
 /// How gates prove to each other who they are.

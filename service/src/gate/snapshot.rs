@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use goahead_rules::gate::Report;
+use goahead_rules::gate::{RepmgrNode, Report, SystemId};
 use serde::{Deserialize, Serialize};
 
 use super::clock::{self, Micros};
@@ -72,17 +72,19 @@ pub struct Why {
     pub text: String,
 }
 
-/// Facts of the local database.
+/// Facts of the local database: what it says, read as it is written there, and what was made of it here.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Local {
     /// When they were asked for
+    #[serde(default)]
     pub asked_us: Micros,
     /// `pg_is_in_recovery()`
     pub in_recovery: bool,
     /// Whether the server is shutting down or not yet accepting queries
+    #[serde(default)]
     pub stopping: bool,
     /// `pg_control_system().system_identifier`
-    pub system_identifier: u64,
+    pub system_identifier: SystemId,
     /// The timeline it writes or receives; none: unknown
     pub timeline: Option<u32>,
     /// `server_version_num`, as in 150020
@@ -100,9 +102,8 @@ pub struct Local {
     /// How long ago that was, in microseconds
     pub replay_age_us: Option<u64>,
     /// On a standby how long the WAL that is to be replayed next has been here, in microseconds
+    #[serde(default)]
     pub replay_lag_us: Option<u64>,
-    /// Age of the last message from upstream, in microseconds
-    pub receipt_age_us: Option<u64>,
     /// Whether replay is paused
     pub replay_paused: bool,
     /// `pg_stat_wal_receiver`; none: there is no receiver
@@ -119,16 +120,19 @@ pub struct Local {
     pub extension: bool,
     /// Whether the extension's own watchdog runs
     pub watchdog: bool,
-    /// Rules of the extension that are gated
+    /// Rows of `goahead.hba_desired`: rules of the extension
+    #[serde(default)]
     pub rules: u32,
     /// What the source (repmgr.nodes) says, ordered by node_id; none: there is no source, or it cannot be read
-    pub source: Option<Vec<SourceNode>>,
+    #[serde(default)]
+    pub source: Option<Vec<RepmgrNode>>,
     /// Why the source cannot be read
+    #[serde(default)]
     pub source_error: Option<String>,
 }
 
 /// `pg_stat_wal_receiver`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receiver {
     /// `status`, such as `streaming`
     pub status: String,
@@ -142,11 +146,15 @@ pub struct Receiver {
     pub slot: Option<String>,
     /// `latest_end_lsn`
     pub latest_end_lsn: Option<u64>,
+    /// Age of the last message from upstream (`last_msg_receipt_time`), in microseconds
+    pub receipt_age_us: Option<u64>,
 }
 
 /// A row of `pg_stat_replication`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Downstream {
+    /// `pid`
+    pub pid: i32,
     /// `usename`
     pub usename: Option<String>,
     /// `application_name`
@@ -159,23 +167,11 @@ pub struct Downstream {
     pub sync_state: Option<String>,
     /// `sync_priority`
     pub sync_priority: i32,
-    /// Age of its last reply in microseconds
+    /// `reply_time`: by the standby's own clock, microseconds since 1970
+    pub reply_us: Option<i64>,
+    /// How long ago its last reply came in, by our clock, in microseconds; none: none has come in since we look
+    #[serde(default)]
     pub reply_age_us: Option<u64>,
-}
-
-/// A row of `repmgr.nodes`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SourceNode {
-    /// `node_id`
-    pub node_id: i32,
-    /// `node_name`
-    pub node_name: String,
-    /// `type`: `primary`, `standby`, `witness`
-    pub kind: String,
-    /// `active`
-    pub active: bool,
-    /// The host in `conninfo`, `hostaddr` first; none where it has neither
-    pub host: Option<String>,
 }
 
 /// Another voter in this round.

@@ -3,9 +3,9 @@
 //! The memory of the vote is the process's: a new process abstains until whatever it forgot has ended.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use goahead_rules::gate::{self, Answer, Ask, Report, RwDoor, Voter};
+pub use goahead_rules::gate::Door;
+use goahead_rules::gate::{self, Answer, Ask, Report, Standing, Voter};
 use serde::{Deserialize, Serialize};
 
 use super::clock::{self, Micros};
@@ -28,38 +28,8 @@ struct Inner {
 pub struct Own {
     /// Facts of its database; none: it has none, or it does not answer
     pub local: Option<Local>,
-    /// How its read-write door stands
-    pub door: Door,
-    /// Whether its read-only door is open
-    pub ro_open: bool,
-    /// Whether an operator's open of the read-write door is in force
-    pub operator_open: bool,
-    /// When this was so
-    pub at: Micros,
-}
-
-/// How the read-write door stands.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Door {
-    /// Open, or about to be
-    Open,
-    /// Closed and in effect, since then
-    Closed(Micros),
-    /// Nobody can tell
-    #[default]
-    Unknown,
-}
-
-impl Door {
-    /// As others are told at `now`.
-    pub fn told(self, now: Micros) -> RwDoor {
-        match self {
-            Self::Open => RwDoor::Open,
-            Self::Closed(at) => RwDoor::Closed { since: Duration::from_micros(u64::try_from(now - at).unwrap_or(0)) },
-            Self::Unknown => RwDoor::Unknown,
-        }
-    }
+    /// How its doors stand
+    pub standing: Standing,
 }
 
 impl Voting {
@@ -102,38 +72,5 @@ impl Voting {
 
 /// What is told of a node that knows this of itself.
 pub fn report(own: &Own, rules: &gate::Settings, now: Micros) -> Report {
-    let fresh = own.at > 0 && now - own.at < clock::micros(rules.lease);
-    Report {
-        facts: own.local.as_ref().filter(|_| fresh).map(|local| facts::node_facts(local, now)),
-        // Whoever should know may be stopped: then the watchdog closes, and nobody here has seen it.
-        rw: if fresh { own.door.told(now) } else { RwDoor::Unknown },
-        ro_open: fresh && own.ro_open,
-        operator_open: fresh && own.operator_open,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use goahead_rules::gate::Member;
-
-    use super::*;
-
-    fn rules() -> gate::Settings {
-        let member = |name: &str| Member { name: name.into(), witness: false };
-        gate::Settings::new("a", vec![member("a"), member("b"), member("c")])
-    }
-
-    #[test]
-    fn what_nobody_has_renewed_for_a_lease_is_unknown() {
-        let rules = rules();
-        let own = |at| Own { door: Door::Closed(at), ro_open: true, at, ..Own::default() };
-        let now = 100_000_000;
-        let lease = clock::micros(rules.lease);
-        let fresh = report(&own(now - lease + 1), &rules, now);
-        assert_eq!(fresh.rw, RwDoor::Closed { since: rules.lease - Duration::from_micros(1) });
-        assert!(fresh.ro_open);
-        let old = report(&own(now - lease), &rules, now);
-        assert_eq!((old.rw, old.ro_open), (RwDoor::Unknown, false));
-        assert_eq!(report(&Own::default(), &rules, 1).rw, RwDoor::Unknown);
-    }
+    own.standing.report(rules, own.local.as_ref().map(|local| facts::node_facts(local, now)), now)
 }

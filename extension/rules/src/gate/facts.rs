@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 /// The system identifier of a database cluster. Text in JSON: it does not fit a JavaScript number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SystemId(pub u64);
 
 impl fmt::Display for SystemId {
@@ -62,9 +62,9 @@ pub struct NodeFacts {
     pub system_identifier: SystemId,
     /// Primary: of the current WAL file. Standby: `received_tli`, or of the last checkpoint without a WAL receiver.
     pub timeline: u32,
-    /// Primary: current WAL position. Standby: replayed up to here.
+    /// A WAL position in bytes, `pg_wal_lsn_diff(…, '0/0')`. Primary: the current one. Standby: replayed up to here.
     pub lsn: u64,
-    /// Standby: received and flushed up to here.
+    /// Standby: received and flushed up to here (`pg_last_wal_receive_lsn()`), in bytes.
     #[serde(default)]
     pub received_lsn: Option<u64>,
     /// Standby: its WAL receiver; none: it has none.
@@ -96,7 +96,7 @@ pub struct Upstream {
     /// `sender_port`.
     #[serde(default)]
     pub port: Option<u16>,
-    /// `latest_end_lsn`: how far the sender was when it was last heard.
+    /// `latest_end_lsn`: how far the sender was when it was last heard, in bytes.
     #[serde(default)]
     pub latest_end_lsn: Option<u64>,
     /// Since the sender was last heard (`last_msg_receipt_time`, this node's own clock).

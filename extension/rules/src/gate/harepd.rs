@@ -3,20 +3,7 @@
 //! harepd compares sorted lists of addresses, scraped as IPv4 from the `conninfo` of active rows of `repmgr.nodes`; a row
 //! without one made it panic. Here a host may be a name or IPv6, and is then given as it is written.
 
-/// A row of `repmgr.nodes`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RepmgrNode {
-    /// `node_id`.
-    pub node_id: i32,
-    /// `node_name`.
-    pub node_name: String,
-    /// `type`: `primary`, `standby` or `witness`.
-    pub kind: String,
-    /// `active`.
-    pub active: bool,
-    /// `conninfo`.
-    pub conninfo: String,
-}
+use super::repmgr::RepmgrNode;
 
 /// What harepd's server answers (`IKnow`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,68 +22,6 @@ pub struct IKnow {
     pub master: Vec<String>,
 }
 
-/// The host of a libpq connection string, keywords or URI: `hostaddr` before `host`, the first of several. None where there
-/// is none, or a socket directory.
-pub fn host(conninfo: &str) -> Option<String> {
-    let text = conninfo.trim();
-    let found = match text.strip_prefix("postgresql://").or_else(|| text.strip_prefix("postgres://")) {
-        Some(rest) => uri_host(rest),
-        None => {
-            let pairs = keywords(text);
-            let value = |name: &str| pairs.iter().rev().find(|(key, value)| key == name && !value.is_empty());
-            value("hostaddr").or_else(|| value("host")).map(|(_, value)| value.clone())
-        }
-    };
-    let first = found?.split(',').next().unwrap_or_default().trim().to_owned();
-    (!first.is_empty() && !first.starts_with(['/', '@'])).then_some(first)
-}
-
-fn uri_host(rest: &str) -> Option<String> {
-    let (before, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let parameter = |name: &str| {
-        let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-        pairs.filter(|(key, value)| *key == name && !value.is_empty()).map(|(_, value)| decoded(value)).next_back()
-    };
-    let authority = before.split('/').next().unwrap_or_default();
-    let hosts = authority.rsplit_once('@').map_or(authority, |(_, hosts)| hosts);
-    let first = hosts.split(',').next().unwrap_or_default();
-    let bare = match first.strip_prefix('[') {
-        Some(v6) => v6.split(']').next().unwrap_or_default(),
-        None => first.split(':').next().unwrap_or_default(),
-    };
-    parameter("hostaddr").or_else(|| parameter("host")).or_else(|| Some(decoded(bare)))
-}
-
-fn decoded(text: &str) -> String {
-    percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
-}
-
-/// `keyword = value` pairs as libpq reads them: values may be in single quotes, a backslash escapes.
-fn keywords(text: &str) -> Vec<(String, String)> {
-    let mut pairs = vec![];
-    let mut chars = text.chars().peekable();
-    loop {
-        while chars.next_if(|c| c.is_whitespace()).is_some() {}
-        let mut key = String::new();
-        while let Some(c) = chars.next_if(|c| !c.is_whitespace() && *c != '=') {
-            key.push(c);
-        }
-        while chars.next_if(|c| c.is_whitespace()).is_some() {}
-        if chars.next_if_eq(&'=').is_none() {
-            return pairs;
-        }
-        while chars.next_if(|c| c.is_whitespace()).is_some() {}
-        let quoted = chars.next_if_eq(&'\'').is_some();
-        let mut value = String::new();
-        while let Some(c) = chars.next_if(|c| if quoted { *c != '\'' } else { !c.is_whitespace() }) {
-            let c = if c == '\\' { chars.next().unwrap_or('\\') } else { c };
-            value.push(c);
-        }
-        chars.next_if(|c| quoted && *c == '\'');
-        pairs.push((key, value));
-    }
-}
-
 /// The addresses of active rows of a kind, sorted as text. A node without an address goes by its name, so that it is not
 /// taken for absent.
 fn addresses(rows: &[RepmgrNode], kind: &str) -> Vec<String> {
@@ -107,7 +32,7 @@ fn addresses(rows: &[RepmgrNode], kind: &str) -> Vec<String> {
 }
 
 fn address(row: &RepmgrNode) -> String {
-    host(&row.conninfo).unwrap_or_else(|| row.node_name.clone())
+    row.host.clone().unwrap_or_else(|| row.node_name.clone())
 }
 
 /// What a server with these rows answers, as the node of that name. No witness is an empty text: harepd takes an error for

@@ -5,7 +5,7 @@ use super::facts::{NodeFacts, Role, SystemId};
 use super::reason::Reason;
 use super::verdict::{Heard, Said, Verdict, View};
 use super::voter::{after, between};
-use super::wire::{Ack, Answer, Micros, PROTOCOL, Refusal, RwDoor};
+use super::wire::{Ack, Answer, Micros, Refusal, RwDoor};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -66,7 +66,7 @@ impl<'a> Round<'a> {
         match &heard.said {
             Said::Silent(why) => self.silent(voter, why.clone()),
             _ if late => self.missing.push(Reason::Stale { voter: voter.to_owned() }),
-            Said::Answer(answer) if !self.is_ours(view, voter, answer) => {
+            Said::Answer(answer) if !view.round.is_answered(self.settings, voter, answer) => {
                 self.missing.push(Reason::Stale { voter: voter.to_owned() });
             }
             Said::Answer(answer) => {
@@ -104,14 +104,6 @@ impl<'a> Round<'a> {
                 self.missing.push(Reason::HarepdNamesOther { voter: voter.to_owned(), masters: masters.clone() });
             }
         }
-    }
-
-    fn is_ours(&self, view: &View<'_>, voter: &str, answer: &Answer) -> bool {
-        answer.protocol == PROTOCOL
-            && answer.from == voter
-            && answer.to == self.settings.node
-            && answer.incarnation == view.round.incarnation
-            && answer.round == view.round.number
     }
 
     fn compare_terms(&mut self, voter: &str, answer: &Answer) {

@@ -15,7 +15,7 @@ pub struct ReplayLag {
 const SAMPLES: usize = 3600;
 
 impl ReplayLag {
-    /// Takes note of a pair of positions; returns how long the oldest WAL that is not replayed yet has been there.
+    /// Takes note of a pair of positions (bytes of WAL) at `now`, which must not go back; returns how long the oldest WAL that is not replayed yet has been there.
     pub fn observe(&mut self, received: u64, replayed: u64, now: Micros) -> Duration {
         if self.received.back().is_none_or(|(_, last)| received > *last) {
             self.received.push_back((now, received));

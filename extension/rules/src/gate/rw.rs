@@ -63,7 +63,9 @@ fn by_lease(known: &Known<'_>, me: &NodeFacts) -> Result<Open, Vec<Reason>> {
             if !continuous && let Err(left) = known.round.hold_down(known.view) {
                 closed.push(Reason::HoldDown { left });
             }
-            let open = Open { rw: Rw::Lease, until, why: Reason::Majority { acks, voters, need } };
+            // The last ack of the other ends before the next round is decided, and who is closed then is kept no more.
+            let kept = kept_by_sync(known, me).filter(|kept| kept.until > until);
+            let open = kept.unwrap_or(Open { rw: Rw::Lease, until, why: Reason::Majority { acks, voters, need } });
             if closed.is_empty() { Ok(open) } else { Err(closed) }
         }
         _ => {

@@ -61,7 +61,7 @@ fn run(laws: &Laws, schedule: &[(Event, u8)], phases: [i64; NODES]) -> Result<Wo
                 gates[node] = Gate::default();
             }
             Event::Promote(node) if !laws.settings[node].is_witness() && !world.nodes[node].primary => {
-                world.promote(node);
+                world.promote(laws, node);
             }
             Event::Promote(_) | Event::Nothing => {}
         }

@@ -23,30 +23,31 @@ pub enum Isolated {
     KeepIfSync,
 }
 
-/// The settings of one gate. Durations are of CLOCK_BOOTTIME.
+/// The settings of one gate. Durations are of CLOCK_BOOTTIME and at most 24 h; [`Settings::check`] says which go together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// This node's name.
+    /// This node's name, 1 to 255 bytes without control characters; one of `members`.
     pub node: String,
     /// All voters, this node among them; alike at every node.
     pub members: Vec<Member>,
-    /// How often everybody is asked.
+    /// How often everybody is asked; default 1 s.
     pub round: Duration,
-    /// How long an ack counts, from when it was asked for.
+    /// How long an ack counts, from when it was asked for: at least two rounds, default 3 s.
     pub lease: Duration,
-    /// How long one peer may take to answer, connecting included.
+    /// How long one peer may take to answer, connecting included: less than a round, default 0.8 s.
     pub deadline: Duration,
-    /// How late at most the watchdog notices that a lease has ended.
+    /// How late at most the watchdog notices that a lease has ended; more than 0, default 0.25 s.
     pub watchdog: Duration,
-    /// How long the proxy may take to notice that a door has closed.
+    /// How long the proxy may take to notice that a door has closed: HAProxy's `inter` times `fall`, default 6 s.
     pub detection: Duration,
-    /// From the last moment at which another was acked until a new primary opens.
+    /// From the last moment at which another was acked until a new primary opens: at least `lease`, `watchdog` and
+    /// `detection` together, default 10 s.
     pub hold_down: Duration,
-    /// How far two clocks may come apart within a lease.
+    /// How far two clocks may come apart within a lease: at most a fifth of it, default 1 % and at least 20 ms.
     pub skew: Duration,
-    /// The read-only door closes beyond this many bytes behind the primary.
+    /// The read-only door closes beyond this many bytes of WAL behind the primary; none: however many, default 16 MiB.
     pub max_lag: Option<u64>,
-    /// The read-only door closes when the standby is further behind in time.
+    /// The read-only door closes when the standby is further behind in time; none: however long, default 10 s.
     pub max_lag_time: Option<Duration>,
     /// A standby fed from an archive may take reads, while its lag in time is within `max_lag_time`.
     pub archive_only: bool,
@@ -54,7 +55,7 @@ pub struct Settings {
     pub ro_on_primary: bool,
     /// See [`Isolated`]; matters with two nodes only.
     pub isolated: Isolated,
-    /// harepd's answer may stand for an ack.
+    /// harepd's answer may stand for an ack, although it excludes nobody: for the time of a migration only.
     pub migrate_from_harepd: bool,
     /// The only cluster to open for; none: the first one seen.
     pub system_identifier: Option<SystemId>,
@@ -96,7 +97,7 @@ impl Settings {
         (lease / 100).max(Duration::from_millis(20))
     }
 
-    /// How many votes decide.
+    /// How many votes decide: more than half of all members, whether they can be reached or not.
     pub fn majority(&self) -> usize {
         self.members.len() / 2 + 1
     }
@@ -118,7 +119,7 @@ impl Settings {
         self.lease + self.skew
     }
 
-    /// A time that has passed on every clock when this has passed on ours.
+    /// A time that has passed on every clock when this has passed on ours: as much longer as `skew` is of a lease.
     pub fn stretched(&self, duration: Duration) -> Duration {
         duration + duration.mul_f64(self.skew.as_secs_f64() / self.lease.as_secs_f64().max(f64::MIN_POSITIVE))
     }

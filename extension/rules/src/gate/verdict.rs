@@ -4,6 +4,7 @@ use super::facts::{NodeFacts, SystemId};
 use super::reason::Reason;
 use super::wire::{Ask, Micros, PROTOCOL, Report, RwDoor, Want};
 use super::{Answer, Settings};
+use crate::hba::State;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -72,6 +73,19 @@ impl Verdict {
         self.ro && self.is_live(now)
     }
 
+    /// What may be open now.
+    pub fn state(&self, now: Micros) -> State {
+        State { rw: self.rw_open(now), ro: self.ro_open(now) }
+    }
+
+    /// How the doors are to stand next, when they stand as in `was`. Closing waits for nothing; a door that is closed
+    /// begins to open only while [`Verdict::may_begin`] and when others were `told` so before.
+    pub fn next(&self, was: State, told: bool, now: Micros) -> State {
+        let wanted = self.state(now);
+        let kept = State { rw: wanted.rw && was.rw, ro: wanted.ro && was.ro };
+        if told && self.may_begin(now) { wanted } else { kept }
+    }
+
     /// A door that is closed now may begin to open: the verdict is of this round. Ask right before the rename, and once
     /// more right after it: a process may be stopped in between.
     pub fn may_begin(&self, now: Micros) -> bool {
@@ -106,6 +120,15 @@ impl Round {
             want,
             report,
         }
+    }
+
+    /// The answer of `voter` to the ask of this very round. Nothing counts that is not.
+    pub fn is_answered(&self, settings: &Settings, voter: &str, answer: &Answer) -> bool {
+        answer.protocol == PROTOCOL
+            && answer.from == voter
+            && answer.to == settings.node
+            && answer.incarnation == self.incarnation
+            && answer.round == self.number
     }
 }
 

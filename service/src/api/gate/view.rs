@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use goahead_rules::gate::{self, Program, Replication, Status, SystemId, Xlog};
+use goahead_rules::gate::{self, Program, Replication, Status, Xlog};
 use jiff::Timestamp;
 
 use crate::gate::Gate;
@@ -55,7 +55,7 @@ pub fn status(gate: &Gate, snapshot: &Snapshot, scope: &str) -> Status {
         cluster_unlocked: snapshot.leader.is_none(),
         pause: is_paused(snapshot),
         dcs_last_seen: last_seen(snapshot),
-        database_system_identifier: local.map(|local| SystemId(local.system_identifier)),
+        database_system_identifier: local.map(|local| local.system_identifier),
         tags: BTreeMap::new(),
         patroni: Program { version: PATRONI.to_owned(), scope: scope.to_owned(), name: gate.settings().node.clone() },
     }

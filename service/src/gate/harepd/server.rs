@@ -10,7 +10,8 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use futures_util::future::BoxFuture;
-use goahead_rules::gate::harepd::{RepmgrNode, i_know};
+use goahead_rules::gate::RepmgrNode;
+use goahead_rules::gate::harepd::i_know;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 use tonic::Status;
@@ -19,7 +20,6 @@ use tower::service_fn;
 
 use super::super::database::Session;
 use super::super::settings::Settings;
-use super::super::snapshot::SourceNode;
 use super::messages::{IKnow, WhatYouKnow};
 use super::{LONGEST, PATH};
 
@@ -31,7 +31,7 @@ pub trait Nodes: Send + Sync + 'static {
     /// All of them.
     ///
     /// The error says why they cannot be read, for people.
-    fn nodes(&self) -> BoxFuture<'_, Result<Vec<SourceNode>, String>>;
+    fn nodes(&self) -> BoxFuture<'_, Result<Vec<RepmgrNode>, String>>;
 }
 
 /// The rows as the local database has them, asked at most once a second.
@@ -42,7 +42,7 @@ pub struct Table {
 
 struct Asked {
     session: Session,
-    last: Option<(Instant, Result<Vec<SourceNode>, String>)>,
+    last: Option<(Instant, Result<Vec<RepmgrNode>, String>)>,
 }
 
 impl Table {
@@ -58,7 +58,7 @@ impl Table {
 }
 
 impl Nodes for Table {
-    fn nodes(&self) -> BoxFuture<'_, Result<Vec<SourceNode>, String>> {
+    fn nodes(&self) -> BoxFuture<'_, Result<Vec<RepmgrNode>, String>> {
         Box::pin(async {
             let busy = |_| "the database takes too long to answer".to_owned();
             let mut asked = timeout(self.limit, self.asked.lock()).await.map_err(busy)?;
@@ -93,7 +93,6 @@ impl Server {
     async fn tell(&self, asker: &WhatYouKnow) -> Result<IKnow, Status> {
         tracing::debug!(ip = ?asker.ip, node_id = asker.node_id, node = ?asker.node_name, "a harepd asks");
         let rows = self.nodes.nodes().await.map_err(|why| Status::unavailable(format!("repmgr.nodes: {why}")))?;
-        let rows: Vec<RepmgrNode> = rows.into_iter().map(row).collect();
         let known = i_know(&rows, &self.node);
         Ok(IKnow {
             ip: self.ip.clone(),
@@ -104,11 +103,6 @@ impl Server {
             master: known.master,
         })
     }
-}
-
-fn row(node: SourceNode) -> RepmgrNode {
-    let conninfo = node.host.map(|host| format!("host={host}")).unwrap_or_default();
-    RepmgrNode { node_id: node.node_id, node_name: node.node_name, kind: node.kind, active: node.active, conninfo }
 }
 
 /// The path that harepds call; to be merged with what else the peer listener answers.

@@ -1,7 +1,9 @@
 //! Each condition of the decision, one by one.
 
-mod doors;
 mod outside;
+mod read_only;
+mod read_write;
+mod sources;
 mod votes;
 
 use super::*;

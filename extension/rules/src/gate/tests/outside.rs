@@ -1,4 +1,5 @@
-use super::harepd::{IKnow, RepmgrNode, host, i_know, names_us};
+use super::conninfo::host;
+use super::harepd::{IKnow, i_know, names_us};
 use super::*;
 
 fn fatal(change: impl Fn(&mut Settings)) -> Vec<String> {
@@ -207,6 +208,9 @@ fn hosts_are_found_in_any_conninfo() {
     assert_eq!(found("postgres://u:p%40@db%2D1:5432/db?application_name=x").as_deref(), Some("db-1"));
     assert_eq!(found("postgresql:///db?host=/tmp"), None);
     assert_eq!(found("postgresql:///db?host=10.1.1.1").as_deref(), Some("10.1.1.1"));
+    assert_eq!(found("host=name hostaddr=10.0.0.2").as_deref(), Some("10.0.0.2"));
+    assert_eq!(found(r"host='a\'b' x=y").as_deref(), Some("a'b"));
+    assert_eq!(found("password='host=evil' host=good").as_deref(), Some("good"));
     for none in ["", "dbname=x", "host=/var/run/postgresql", "host=", "=", "host='", "'", "host=@abstract", "[", "\\"] {
         assert!(found(none).is_none_or(|host| !host.is_empty()), "{none}");
     }
@@ -215,12 +219,8 @@ fn hosts_are_found_in_any_conninfo() {
 
 #[test]
 fn harepds_view_of_repmgr() {
-    let row = |node_id, kind: &str, active, conninfo: &str| RepmgrNode {
-        node_id,
-        node_name: format!("node{node_id}"),
-        kind: kind.to_owned(),
-        active,
-        conninfo: conninfo.to_owned(),
+    let row = |node_id, kind: &str, active, conninfo: &str| {
+        RepmgrNode::new(node_id, format!("node{node_id}"), kind.to_owned(), active, conninfo)
     };
     let mut rows = vec![
         row(1, "primary", true, "host=10.0.0.1"),
@@ -243,7 +243,7 @@ fn harepds_view_of_repmgr() {
     rows[1].kind = "primary".to_owned();
     assert!(!names_us(&i_know(&rows, "node1"), &us("10.0.0.1")), "two masters");
     assert_eq!(i_know(&[], "x"), IKnow { node_name: "x".to_owned(), ..IKnow::default() });
-    rows[0].conninfo = "host=/tmp".to_owned();
+    rows[0] = row(1, "primary", true, "host=/tmp");
     assert_eq!(i_know(&rows, "node1").master, ["10.0.0.22", "node1"]);
 }
 
@@ -256,6 +256,21 @@ fn lag_in_time_is_how_long_received_wal_waits() {
     assert_eq!(lag.observe(300, 200, at(5000)), ms(3000));
     assert_eq!(lag.observe(300, 300, at(9_000_000)), ms(0), "an idle primary is no lag");
     assert_eq!(lag.observe(50, 40, at(9_000_001)), ms(0), "another history");
+}
+
+#[test]
+fn what_nobody_has_renewed_for_a_lease_is_unknown() {
+    let settings = settings("p");
+    let told = |standing: Standing| standing.report(&settings, Some(primary(1)), NOW);
+    let standing = |at| Standing { door: Door::Closed(at), ro_open: true, operator_open: true, at };
+    let fresh = told(standing(at(-3000) + 1));
+    assert_eq!(fresh.rw, RwDoor::Closed { since: ms(3000) - Duration::from_micros(1) });
+    assert!(fresh.facts.is_some() && fresh.ro_open && fresh.operator_open);
+    let nothing = Report { facts: None, rw: RwDoor::Unknown, ro_open: false, operator_open: false };
+    assert_eq!(told(standing(at(-3000))), nothing);
+    assert_eq!(Standing::default().report(&settings, Some(primary(1)), 1), nothing);
+    assert_eq!(told(Standing { door: Door::Open, ..standing(NOW) }).rw, RwDoor::Open);
+    assert_eq!(told(Standing { door: Door::Unknown, ..standing(NOW) }).rw, RwDoor::Unknown);
 }
 
 #[test]

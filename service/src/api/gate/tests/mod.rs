@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use goahead_rules::gate::SystemId;
 use prometheus::IntGauge;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -80,7 +81,7 @@ fn snapshot(rw: bool, ro: bool, local: Local) -> Snapshot {
 
 fn primary() -> Snapshot {
     let local = Local {
-        system_identifier: 7_123_456_789_012_345_678,
+        system_identifier: SystemId(7_123_456_789_012_345_678),
         timeline: Some(3),
         server_version: 150_020,
         postmaster_start_us: 1_700_000_000_000_006,
@@ -94,6 +95,7 @@ fn primary() -> Snapshot {
             sync_state: Some("sync".to_owned()),
             sync_priority: 1,
             reply_age_us: Some(1),
+            ..Downstream::default()
         }],
         ..Local::default()
     };
@@ -113,11 +115,9 @@ fn standby() -> Snapshot {
         replayed_us: Some(1_700_000_001_000_000),
         receiver: Some(Receiver {
             status: "streaming".to_owned(),
-            sender_host: None,
-            sender_port: None,
             timeline: Some(3),
-            slot: None,
             latest_end_lsn: Some(48 * MB),
+            ..Receiver::default()
         }),
         cluster_name: "main".to_owned(),
         ..Local::default()

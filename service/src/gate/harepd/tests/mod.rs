@@ -3,6 +3,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use goahead_rules::gate::RepmgrNode;
 use prometheus::IntGauge;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -10,7 +11,6 @@ use tokio::sync::watch;
 use super::super::legacy_peer::{LegacyPeers, LegacyView};
 use super::super::peers::Addresses;
 use super::super::settings::{Peer, Settings, Tls};
-use super::super::snapshot::SourceNode;
 use super::server::Nodes;
 use super::*;
 use crate::listener::{Certificates, Listener, Protocol};
@@ -34,27 +34,27 @@ fn settings(node: &str, listen: SocketAddr) -> Settings {
 
 /// Rows that a test changes; none: the database is down.
 #[derive(Clone, Default)]
-struct Rows(std::sync::Arc<Mutex<Option<Vec<SourceNode>>>>);
+struct Rows(std::sync::Arc<Mutex<Option<Vec<RepmgrNode>>>>);
 
 impl Rows {
-    fn of(rows: Vec<SourceNode>) -> Self {
+    fn of(rows: Vec<RepmgrNode>) -> Self {
         Self(std::sync::Arc::new(Mutex::new(Some(rows))))
     }
 }
 
 impl Nodes for Rows {
-    fn nodes(&self) -> BoxFuture<'_, Result<Vec<SourceNode>, String>> {
+    fn nodes(&self) -> BoxFuture<'_, Result<Vec<RepmgrNode>, String>> {
         Box::pin(async { self.0.lock().unwrap().clone().ok_or_else(|| "the database is down".to_owned()) })
     }
 }
 
-fn row(node_id: i32, node_name: &str, kind: &str, active: bool, host: &str) -> SourceNode {
+fn row(node_id: i32, node_name: &str, kind: &str, active: bool, host: &str) -> RepmgrNode {
     let host = Some(host.to_owned());
-    SourceNode { node_id, node_name: node_name.to_owned(), kind: kind.to_owned(), active, host }
+    RepmgrNode { node_id, node_name: node_name.to_owned(), kind: kind.to_owned(), active, host }
 }
 
 /// Two nodes with data and a witness; `master` is 1 or 2.
-fn rows(master: i32) -> Vec<SourceNode> {
+fn rows(master: i32) -> Vec<RepmgrNode> {
     let kind = |id| if id == master { "primary" } else { "standby" };
     vec![
         row(1, "node1", kind(1), true, "10.0.0.1"),

@@ -1,4 +1,7 @@
+//! The read-write door.
+
 use super::*;
+use crate::hba::State;
 
 #[test]
 fn a_primary_that_everybody_acks_opens_for_a_lease_from_the_ask() {
@@ -11,6 +14,21 @@ fn a_primary_that_everybody_acks_opens_for_a_lease_from_the_ask() {
     assert!(verdict.may_begin(at(999)) && !verdict.may_begin(at(1000)));
     let text = serde_json::to_string(&verdict).expect("JSON");
     assert_eq!(serde_json::from_str::<Verdict>(&text).expect("back"), verdict);
+}
+
+#[test]
+fn a_door_begins_to_open_only_early_and_when_others_were_told() {
+    let verdict = Verdict { ro: true, ..Case::primary().decide() };
+    let [closed, rw, ro, both] = [State::CLOSED, State::PRIMARY, State::STANDBY, State::BOTH];
+    assert_eq!(verdict.next(closed, true, at(999)), both);
+    assert_eq!(verdict.next(closed, false, at(999)), closed);
+    assert_eq!(verdict.next(closed, true, at(1000)), closed);
+    // What is open stays open to the end, and closes without being asked for.
+    assert_eq!(verdict.next(rw, false, at(2999)), rw);
+    assert_eq!(verdict.next(both, true, at(3000)), closed);
+    let shut = Verdict { rw: Rw::Closed, ..verdict };
+    assert_eq!(shut.next(rw, true, at(999)), ro);
+    assert_eq!(shut.next(rw, false, at(999)), closed);
 }
 
 #[test]
@@ -279,6 +297,13 @@ fn one_of_two_closes_alone_unless_a_synchronous_standby_streams() {
     assert_eq!((kept.rw, kept.expires), (Rw::KeptBySync, at(20 - 100 + 3000)));
     assert_eq!(case(keep, downstream("async", 100)).rw_codes()[0], "no_majority");
     assert_eq!(case(keep, downstream("sync", 3000)).rw_codes()[0], "no_majority");
+    // It begins while the other's last ack is in force: after that nobody is open any more.
+    let mut silent = case(keep, downstream("sync", 100));
+    let acks = [("p".to_owned(), at(2000)), ("s".to_owned(), at(500))];
+    silent.previous.as_mut().expect("set").acks = acks.into();
+    assert_eq!((silent.decide().rw, silent.decide().expires), (Rw::KeptBySync, at(20 - 100 + 3000)));
+    silent.settings.isolated = Isolated::Close;
+    assert_eq!((silent.decide().rw, silent.decide().expires), (Rw::Lease, at(500)));
     // It keeps and never opens, needs its own vote, and no word against it.
     let shut = Case { door: closed(), ..case(keep, downstream("sync", 100)) };
     assert_eq!(shut.rw_codes()[0], "no_majority");
@@ -321,87 +346,6 @@ fn harepd_counts_only_when_told_and_after_a_hold_down_of_our_own() {
     let s = answer(&case.settings, "s", refusal(Refusal::NotPrimary), long);
     let case = case.votes("p", vote(Ack::Granted, 0), Some(primary(1))).hear(s);
     assert_eq!(case.rw_codes(), ["hold_down"]);
-}
-
-#[test]
-fn a_standby_that_follows_takes_reads() {
-    let verdict = Case::standby().decide();
-    assert_eq!((verdict.rw, verdict.ro, verdict.expires), (Rw::Closed, true, at(3000)));
-    assert_eq!(verdict.primary.as_deref(), Some("p"));
-    // Nobody needs to be heard for that.
-    let case = Case::standby().hear(silent("p")).hear(silent("w"));
-    assert!(case.decide().ro);
-    let with = |change: fn(&mut NodeFacts)| {
-        let mut case = Case::standby();
-        change(case.me.as_mut().expect("set"));
-        case.ro_codes()
-    };
-    assert_eq!(with(|me| me.upstream = None), ["not_streaming"]);
-    assert_eq!(with(|me| me.upstream.as_mut().expect("set").streaming = false), ["not_streaming"]);
-    assert_eq!(with(|me| me.replay_paused = true), ["replay_paused"]);
-    assert_eq!(with(|me| me.lsn = (84 << 20) - 1), ["lag_bytes"]);
-    fn silent_sender(me: &mut NodeFacts) {
-        me.upstream.as_mut().expect("set").receipt_age = Some(ms(10_001));
-    }
-    let mut idle = Case::standby();
-    silent_sender(idle.me.as_mut().expect("set"));
-    assert!(idle.decide().ro, "the primary has no more than is here");
-    let behind = |me: &mut NodeFacts| {
-        silent_sender(me);
-        me.lsn -= 1;
-    };
-    assert_eq!(with(behind), ["lag_time"]);
-    let mut unheard = Case::standby().hear(silent("p"));
-    silent_sender(unheard.me.as_mut().expect("set"));
-    assert_eq!(unheard.ro_codes(), ["lag_time"]);
-    assert_eq!(with(|me| me.replay_lag = Some(ms(10_001))), ["lag_time"]);
-    assert_eq!(with(|me| me.age = ms(3001)), ["facts_old"]);
-    let mut case = Case::standby().votes("p", vote(Ack::NotAsked, 0), Some(primary(2)));
-    assert_eq!(case.ro_codes(), ["follows_other"]);
-    // An older primary that is back is not whom to follow.
-    case.me = Some(standby(3));
-    assert!(case.decide().ro);
-    case.me.as_mut().expect("set").upstream.as_mut().expect("set").latest_end_lsn = None;
-    assert!(case.decide().ro, "the age of the receipt bounds it");
-    case.me.as_mut().expect("set").upstream.as_mut().expect("set").receipt_age = None;
-    assert_eq!(case.ro_codes(), ["lag_unknown"]);
-}
-
-#[test]
-fn a_standby_of_an_archive_takes_reads_when_told() {
-    let mut case = Case::standby();
-    case.settings.archive_only = true;
-    case.me = Some(NodeFacts { upstream: None, replay_age: Some(ms(10_000)), ..standby(1) });
-    assert!(case.decide().ro);
-    case.me = Some(NodeFacts { upstream: None, replay_age: Some(ms(10_001)), ..standby(1) });
-    assert_eq!(case.ro_codes(), ["lag_time"]);
-    case.me = Some(NodeFacts { upstream: None, ..standby(1) });
-    assert_eq!(case.ro_codes(), ["lag_unknown"]);
-}
-
-#[test]
-fn a_primary_takes_reads_only_when_told_and_open() {
-    let mut case = Case::primary();
-    assert_eq!(case.ro_codes(), ["not_in_recovery"]);
-    case.settings.ro_on_primary = true;
-    assert!(case.decide().ro);
-    case.settings.ro_on_primary = false;
-    case.manual.ro = order(true);
-    assert!(case.decide().ro);
-    let case = case.hear(silent("w")).hear(silent("s"));
-    assert_eq!(case.ro_codes(), ["primary_closed"]);
-}
-
-#[test]
-fn operators_open_and_close_reads() {
-    let mut case = Case::standby();
-    case.manual.ro = order(false);
-    assert_eq!(case.ro_codes(), ["operator_close"]);
-    case.manual.ro = order(true);
-    case.me = Some(NodeFacts { upstream: None, ..standby(1) });
-    assert!(case.decide().ro);
-    case.me = None;
-    assert_eq!(case.ro_codes(), ["database_down"]);
 }
 
 #[test]
