@@ -109,9 +109,7 @@ fn certificates_are_read_again_on_sighup_and_bad_ones_change_nothing() {
         let addresses: Vec<&str> = bed.iter().map(String::as_str).collect();
         let pair = authority.sign(&addresses);
         let read = |path: &std::path::Path| std::fs::read_to_string(path).expect("a file");
-        for (path, text) in
-            [(&ca, authority.pem() + also), (&cert, read(&pair.certificate)), (&key, read(&pair.key))]
-        {
+        for (path, text) in [(&ca, authority.pem() + also), (&cert, read(&pair.certificate)), (&key, read(&pair.key))] {
             std::fs::write(path, text).expect("write");
             std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).expect("chmod");
         }
@@ -127,7 +125,8 @@ fn certificates_are_read_again_on_sighup_and_bad_ones_change_nothing() {
     let bed = gated_with(Plan { repmgrd: false, ..Plan::default() }, |text| {
         let mut known = addresses.borrow_mut();
         if known.is_empty() {
-            let found = text.lines().filter_map(|line| line.split_once("address: \"").or(line.split_once("peer_listen: ")));
+            let found =
+                text.lines().filter_map(|line| line.split_once("address: \"").or(line.split_once("peer_listen: ")));
             known.extend(found.map(|(_, rest)| rest.split(':').next().unwrap_or_default().to_owned()));
             lay(&old, "", &known);
         }
