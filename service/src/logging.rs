@@ -32,8 +32,9 @@ pub enum Format {
     Json,
 }
 
-/// Libraries that tell as news what is told here already, or what nobody needs: later directives win.
-const QUIET: &str = "deadpool=error,tokio_postgres=warn";
+/// Libraries that tell as news what is told here already, what nobody needs, or a line for whatever a stranger sends: later
+/// directives win.
+const QUIET: &str = "deadpool=error,tokio_postgres=warn,h2=error";
 
 /// Starts logging; the first call wins. `default_filter` counts where the user gave none.
 ///

@@ -94,21 +94,18 @@ impl Stamp {
         }
     }
 
-    /// Reads the stamp of a file; none where there is none or it is not one, which both mean closed.
+    /// Reads the stamp of a file; none where there is none, it is not one, or it cannot be read, which all mean closed: who
+    /// watches must not leave lines open because it does not know.
     ///
     /// # Errors
-    /// Where the file itself is missing, or the stamp cannot be read.
+    /// Where the file itself is missing.
     pub fn read(hba_file: &Path) -> Result<Option<Self>, Error> {
         let path = Place::find(hba_file)?.beside(STAMP);
         let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK).bits()).unwrap_or_default();
-        let file = match File::options().read(true).custom_flags(flags).open(&path) {
-            Ok(file) => file,
-            Err(problem) if problem.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(problem) => return Err(Error::reading(&path, problem)),
-        };
+        let Ok(file) = File::options().read(true).custom_flags(flags).open(&path) else { return Ok(None) };
         let mut text = Vec::new();
-        file.take(LENGTH).read_to_end(&mut text).map_err(|problem| Error::reading(&path, problem))?;
-        Ok(serde_json::from_slice(&text).ok())
+        let read = file.take(LENGTH).read_to_end(&mut text);
+        Ok(read.ok().and_then(|_| serde_json::from_slice(&text).ok()))
     }
 
     /// Reads the stamp of a file if it still counts.
@@ -126,5 +123,22 @@ impl Stamp {
     #[must_use]
     pub fn counts(&self, hba_file: &Path, boot_id: &str, now_us: i64) -> bool {
         self.boot_id == boot_id && self.hba_file == hba_file && self.expires_us > now_us
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_that_cannot_be_read_counts_for_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("pg_hba.conf");
+        std::fs::write(&file, "local all all peer\n").unwrap();
+        Stamp::new("n1", &file, boottime() + 60_000_000, true, false).unwrap().write().unwrap();
+        assert!(Stamp::live(&file).unwrap().is_some());
+        std::fs::remove_file(directory.path().join(STAMP)).unwrap();
+        std::fs::create_dir(directory.path().join(STAMP)).unwrap();
+        assert!(Stamp::live(&file).unwrap().is_none());
     }
 }

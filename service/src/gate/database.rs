@@ -54,7 +54,8 @@ SELECT jsonb_build_object(
   'synchronous_standby_names', coalesce(pg_catalog.current_setting('synchronous_standby_names', true), ''),
   'hba_file', pg_catalog.current_setting('hba_file', true),
   'data_directory', pg_catalog.current_setting('data_directory', true),
-  'extension', pg_catalog.to_regprocedure('goahead.hba_apply(text)') IS NOT NULL,
+  'extension', EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'goahead')
+    AND pg_catalog.to_regprocedure('goahead.hba_apply(text)') IS NOT NULL,
   'watchdog', coalesce(pg_catalog.current_setting('goahead.gate', true), 'off') = 'on'
       AND coalesce((SELECT setting FROM pg_catalog.pg_settings WHERE name = 'shared_preload_libraries'), 'goahead')
           OPERATOR(pg_catalog.~) '(^|[,/\" ])goahead([,\" ]|$)'
@@ -111,7 +112,12 @@ impl Session {
                 host.dbname(database);
             }
         }
-        let options = format!("-c statement_timeout={} -c lock_timeout={0}", limit.as_millis().max(1));
+        // Operators and functions of the catalog only: whoever may create one in a schema of the search path would else
+        // have theirs run with the rights of the gate.
+        let options = format!(
+            "-c search_path=pg_catalog,pg_temp -c statement_timeout={} -c lock_timeout={0}",
+            limit.as_millis().max(1)
+        );
         Ok(Self { connector: Connector::new(address.with_options(&options))?, client: None })
     }
 

@@ -102,7 +102,9 @@ async fn answer(
     if let Err(why) = server.comes_from(&ask.from, &caller) {
         return refused(why);
     }
-    if server.secret.is_some() && !server.newest.is(&ask) {
+    // One to another node, played to us, must not use up the number of the one to us.
+    let ours = ask.to == server.settings.voter();
+    if server.secret.is_some() && ours && !server.newest.is(&ask) {
         return refused(Refused(StatusCode::CONFLICT, "this ask has been answered already".to_owned()));
     }
     let answer = server.voting.answer(&ask);

@@ -68,6 +68,8 @@ struct Memory {
     remarks: Remarks,
     notes: Vec<String>,
     operator_open: bool,
+    /// How the doors stood when that was last logged and audited
+    told: Option<State>,
 }
 
 type Answers = Vec<oneshot::Sender<Result<(), String>>>;
@@ -111,10 +113,8 @@ impl Rounds {
         let wall_us = clock::wall();
         let began = clock::now();
         self.expire(memory, began);
-        let manual = {
-            self.orders.at(began);
-            self.orders.manual()
-        };
+        self.orders.at(began);
+        let manual = self.orders.manual();
         let deadline = self.settings.timings.deadline;
         // Peers wait a little for fresh facts, and not for a database that hangs.
         let grace = ((self.settings.timings.round - deadline) / 2).min(Duration::from_millis(100));
@@ -175,17 +175,21 @@ impl Rounds {
     }
 
     /// Takes note of a verdict that ended before this round began: this process was stopped, or starved.
-    fn expire(&mut self, memory: &Memory, now: clock::Micros) {
+    fn expire(&mut self, memory: &mut Memory, now: clock::Micros) {
         let Some(previous) = memory.previous.as_ref().filter(|previous| !previous.is_live(now)) else { return };
         self.doors.expired();
-        let shown = self.shown.borrow().clone();
-        if shown.verdict.rw || shown.verdict.ro {
+        // Where rounds went on, its votes ended: what this round finds says why.
+        if clock::since(previous.decided) >= self.settings.timings.lease && is_open(memory.told) {
             let late = clock::since(previous.expires);
-            tracing::warn!("the last verdict ended {late:?} before this round began, and all was closed since");
-            let why =
-                Why { code: "expired".to_owned(), text: format!("no round for longer than a lease, by {late:?}") };
-            self.audit.write("gate_verdict", (Some(false), Some(false)), vec![why], None);
+            self.tell_expired(memory, format!("no round for longer than a lease, by {late:?}"));
         }
+    }
+
+    fn tell_expired(&mut self, memory: &mut Memory, text: String) {
+        tracing::warn!("the last verdict ended and all was closed since: {text}");
+        let why = Why { code: "expired".to_owned(), text };
+        self.audit.write("gate_verdict", (Some(false), Some(false)), vec![why], None);
+        memory.told = Some(State::CLOSED);
     }
 
     fn decide(
@@ -225,14 +229,17 @@ impl Rounds {
         let kept = State { rw: wanted.rw && was.rw, ro: wanted.ro && was.ro };
         let order = self.orders.at(now).cloned();
         if kept != was {
-            let snapshot = self.snapshot(memory, &verdict, kept, asked, wall_us, order.clone());
-            self.show(snapshot).await;
+            self.show(self.snapshot(memory, &verdict, kept, asked, wall_us, order.clone())).await;
         }
         let mut may_open = true;
         if wanted.rw && self.doors.door() != Door::Open {
             // Others hear it before it begins: from now on nobody may count on this door being closed.
+<<<<<<< HEAD
             let mut own = self.known(memory);
             own.standing.door = Door::Open;
+=======
+            let own = Own { door: Door::Open, ..self.known(memory) };
+>>>>>>> s5-breaker
             may_open = self.own.know(own).await.is_ok();
         }
         let writes = self.doors.writes;
@@ -245,8 +252,14 @@ impl Rounds {
             tracing::debug!("the local server was not told: {why}");
         }
         let snapshot = self.snapshot(memory, &verdict, open, asked, wall_us, order);
-        if open != was || memory.previous.is_none() {
-            self.tell(&snapshot, memory.previous.is_some());
+        // The last verdict may have ended in the middle of this round, so what is shown by now is no measure.
+        let ended = memory.previous.as_ref().is_some_and(|previous| !previous.is_live(now));
+        if ended && is_open(memory.told) && memory.told == Some(open) {
+            self.tell_expired(memory, "its votes ended before newer ones came".to_owned());
+        }
+        if memory.told != Some(open) {
+            self.tell(&snapshot, memory.told.is_some());
+            memory.told = Some(open);
         }
         self.show(snapshot).await;
         memory.previous = Some(verdict);
@@ -360,7 +373,6 @@ impl Rounds {
     /// Closes, in the order in which everything closes: shown, done, told.
     async fn end(mut self, memory: &Memory) {
         let mut last = (*self.shown.borrow().clone()).clone();
-        let was_open = last.verdict.rw || last.verdict.ro;
         let why = Why { code: "stopping".to_owned(), text: "the gate was asked to end".to_owned() };
         last.verdict.rw = false;
         last.verdict.ro = false;
@@ -372,10 +384,15 @@ impl Rounds {
             Ok(()) => tracing::info!("the gate ends; its lines are closed"),
             Err(why) => tracing::error!("the gate ends and cannot close its lines; the watchdog goes on: {why}"),
         }
+<<<<<<< HEAD
         let mut own = self.known(memory);
         (own.standing.ro_open, own.standing.operator_open) = (false, false);
         let _ = self.own.know(own).await;
         if was_open {
+=======
+        let _ = self.own.know(Own { ro_open: false, operator_open: false, ..self.known(memory) }).await;
+        if is_open(memory.told) {
+>>>>>>> s5-breaker
             self.audit.write("gate_verdict", (Some(false), Some(false)), vec![why], None);
         }
         let watcher = self.watcher;
@@ -383,6 +400,7 @@ impl Rounds {
     }
 }
 
+<<<<<<< HEAD
 fn standing(doors: &Doors, memory: &Memory, now: clock::Micros) -> Standing {
     Standing {
         door: doors.door(),
@@ -390,4 +408,8 @@ fn standing(doors: &Doors, memory: &Memory, now: clock::Micros) -> Standing {
         operator_open: memory.operator_open,
         at: now,
     }
+=======
+fn is_open(state: Option<State>) -> bool {
+    state.is_some_and(|state| state != State::CLOSED)
+>>>>>>> s5-breaker
 }

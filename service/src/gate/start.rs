@@ -1,11 +1,14 @@
 //! Putting a gate together and starting it.
 
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::File;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::io::Errno;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -18,6 +21,7 @@ use super::legacy_peer::LegacyPeers;
 use super::orders::Orders;
 use super::own::{Desk, OwnVoter, SERVER};
 use super::peer_server::{self, Newest, PeerServer};
+use super::peers::tls::Connector;
 use super::peers::{Addresses, Asker, Secret};
 use super::recorder::{Copier, Recorder};
 use super::round::Rounds;
@@ -38,10 +42,13 @@ pub struct Running {
     /// What the peer listener answers; every request needs a [`crate::peer::Peer`] in its extensions. None where this
     /// process answers no peers
     pub peers: Option<Router>,
+    /// What connects to peers over TLS
+    tls: Vec<Connector>,
     /// Ends when the gate has closed and said so
     rounds: Option<JoinHandle<()>>,
     copier: Option<JoinHandle<()>>,
     _sockets: Vec<Socket>,
+    _lock: File,
 }
 
 impl Running {
@@ -52,6 +59,14 @@ impl Running {
         {
             tracing::error!(%error, "the rounds ended badly; the watchdog closes");
         }
+    }
+
+    /// Reads the certificates that it shows to peers again, and the authorities of theirs.
+    ///
+    /// # Errors
+    /// Which file cannot be used, and why; those that it has stay then.
+    pub fn reload(&self) -> Result<(), String> {
+        self.tls.iter().try_for_each(Connector::reload)
     }
 
     /// Waits while the gate works: for ever, unless its rounds end by themselves, which is a fault.
@@ -87,6 +102,7 @@ pub async fn start(
     let rules = settings.rules();
     check(&rules)?;
     make(&settings.state_dir)?;
+    let lock = alone(&settings.state_dir, settings.mode)?;
     let settings = Arc::new(settings);
     let boot_id = clock::boot_id().map_err(|error| format!("the boot id of this machine cannot be read: {error}"))?;
     let incarnation = rand::random::<u64>() >> 1;
@@ -99,7 +115,15 @@ pub async fn start(
     let (orders, commands) = mpsc::channel(ORDERS);
     let gate = Gate { settings: settings.clone(), snapshot: shown.subscribe(), counters: counters.clone(), orders };
     let recorder = if settings.witness { None } else { Some(Arc::new(Recorder::new(&settings)?)) };
-    let mut running = Running { gate: gate.clone(), peers: None, rounds: None, copier: None, _sockets: Vec::new() };
+    let mut running = Running {
+        gate: gate.clone(),
+        peers: None,
+        tls: asker.tls().into_iter().collect(),
+        rounds: None,
+        copier: None,
+        _sockets: Vec::new(),
+        _lock: lock,
+    };
     let mut own = OwnVoter::there(&settings.state_dir, rules.clone(), settings.timings.deadline);
     if settings.mode != Mode::ClientOnly {
         let voting = Arc::new(Voting::new(rules.clone()));
@@ -126,10 +150,12 @@ pub async fn start(
         }
         own = OwnVoter::Here(voting);
     }
-    let legacy: Option<Arc<dyn LegacyPeers>> = match settings.grpc {
-        true => Some(Arc::new(Harepds::new(&settings, addresses)?)),
-        false => None,
-    };
+    let mut legacy: Option<Arc<dyn LegacyPeers>> = None;
+    if settings.grpc {
+        let harepds = Harepds::new(&settings, addresses)?;
+        running.tls.extend(harepds.tls());
+        legacy = Some(Arc::new(harepds));
+    }
     let audit = Audit::open(&settings.state_dir, &settings.node, incarnation);
     let copier = Copier {
         settings: settings.clone(),
@@ -174,9 +200,38 @@ fn check(rules: &goahead_rules::gate::Settings) -> Result<(), String> {
     if fatal.is_empty() { Ok(()) } else { Err(fatal.join("\n")) }
 }
 
+/// Makes the state directory where there is none; nobody else may write in it.
 fn make(state_dir: &Path) -> Result<(), String> {
+    let named = |what: String| format!("state_dir {} {what}", state_dir.display());
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(state_dir);
-    made.map_err(|error| format!("state_dir {} cannot be made: {error}; choose another", state_dir.display()))
+    made.map_err(|error| named(format!("cannot be made: {error}; choose another")))?;
+    let directory = File::open(state_dir).map_err(|error| named(format!("cannot be read: {error}; choose another")))?;
+    let known = directory.metadata().map_err(|error| named(format!("cannot be read: {error}")))?;
+    let me = nix::unistd::Uid::effective();
+    if known.mode() & 0o022 != 0 || !me.is_root() && ![0, me.as_raw()].contains(&known.uid()) {
+        return Err(named(
+            "is writable to others, who could give orders there: chown it to this user, chmod 0700".into(),
+        ));
+    }
+    Ok(())
+}
+
+/// Keeps a second gate of this half out until what is returned is dropped: two that start at once would take each
+/// other's socket.
+fn alone(state_dir: &Path, mode: Mode) -> Result<File, String> {
+    let path = state_dir.join(if mode == Mode::ServerOnly { "server.lock" } else { "control.lock" });
+    let named = |error: &dyn std::fmt::Display| format!("{} cannot be locked: {error}", path.display());
+    let flags = OFlags::NOFOLLOW.bits().cast_signed();
+    let mut options = File::options();
+    let file = options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags).open(&path);
+    let file = file.map_err(|error| named(&error))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(Errno::WOULDBLOCK) => {
+            Err(format!("another gate runs with this state_dir, {}: stop it first", state_dir.display()))
+        }
+        Err(error) => Err(named(&error)),
+    }
 }
 
 /// How long the last requests may take once a gate ends.

@@ -9,6 +9,9 @@ use super::settings::Settings;
 use super::snapshot::{self, Applied, Leader, Order, PeerView, Snapshot, Votes, Why};
 use super::voting::Door;
 
+/// The longest text of a reason, in characters.
+const LONGEST: usize = 1000;
+
 /// What a round found beside its verdict.
 pub struct Findings<'a> {
     /// Its number
@@ -71,17 +74,27 @@ pub fn snapshot(
         leader,
         applied: applied.clone(),
         order: findings.order,
+<<<<<<< HEAD
         notes: verdict.warnings.iter().map(ToString::to_string).chain(findings.notes.iter().cloned()).collect(),
+=======
+        notes: verdict.warnings.iter().map(plain).collect(),
+>>>>>>> s5-breaker
     }
 }
 
+/// A text that may hold words of a peer, as it may be shown: on one line of a log, on a terminal, and not without end.
+fn plain(text: &impl ToString) -> String {
+    let text = text.to_string();
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).take(LONGEST).collect()
+}
+
 fn why(reason: &Reason) -> Why {
-    Why { code: reason.code(), text: reason.to_string() }
+    Why { code: reason.code(), text: plain(reason) }
 }
 
 fn peer(asked: &Asked) -> PeerView {
     let silent = match &asked.heard.said {
-        Said::Silent(why) => Some(why.clone()),
+        Said::Silent(why) => Some(plain(why)),
         Said::Answer(_) | Said::Harepd { .. } => None,
     };
     let (mut ack, mut refusal, mut report) = (false, None, None);
@@ -89,13 +102,13 @@ fn peer(asked: &Asked) -> PeerView {
         Said::Answer(answer) => {
             ack = answer.vote.ack == Ack::Granted;
             if let Ack::Refused { why } = &answer.vote.ack {
-                refusal = Some(why.to_string());
+                refusal = Some(plain(why));
             }
             report = Some(answer.report.clone());
         }
         Said::Harepd { names_us, masters } => {
             ack = *names_us;
-            refusal = (!names_us).then(|| format!("it names {} as master", masters.join(", ")));
+            refusal = (!names_us).then(|| plain(&format!("it names {} as master", masters.join(", "))));
         }
         Said::Silent(_) => {}
     }
@@ -139,4 +152,21 @@ fn leader(settings: &Settings, verdict: &Verdict, found: &Found, asked: &[Asked]
         timeline: facts.map(|facts| facts.timeline),
         lsn: facts.map(|facts| facts.lsn),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use goahead_rules::gate::Refusal;
+
+    use super::*;
+
+    #[test]
+    fn words_of_a_peer_stay_on_their_line() {
+        let theirs = vec!["evil\n2026-11-21T00:00:00Z INFO open\u{1b}]0;x\u{7}".to_owned(), "y".repeat(60_000)];
+        let reason = Reason::Refused { voter: "n2".into(), why: Refusal::OtherVoters { theirs } };
+        let why = why(&reason);
+        assert!(why.text.contains("n2") && why.text.contains("evil?2026"), "{}", why.text);
+        assert!(!why.text.chars().any(char::is_control));
+        assert_eq!(why.text.chars().count(), LONGEST);
+    }
 }

@@ -17,17 +17,22 @@ use prometheus::IntGauge;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tower::Service;
 
 use crate::peer::Peer;
 
+pub mod crowd;
 pub mod tls;
+
+use self::crowd::{Crowd, Place};
 
 /// How long the head of a request may take to arrive, which is also how long an idle connection is kept.
 const HEAD: Duration = Duration::from_secs(30);
+/// The same, with [`Protocol::Brief`].
+const BRIEF_HEAD: Duration = Duration::from_secs(5);
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long requests in flight may take to finish once the service stops.
@@ -44,7 +49,8 @@ pub struct Listener {
     pub socket: TcpListener,
     /// None: plain HTTP
     pub tls: Option<Certificates>,
-    /// Connections that may be open at once
+    /// Connections that may be open at once; with [`Protocol::Brief`] another one takes the place of an older one, else
+    /// it waits
     pub limit: usize,
     /// What is spoken
     pub protocol: Protocol,
@@ -59,10 +65,17 @@ pub enum Protocol {
     Any,
     /// HTTP/1.1 alone, with small buffers: for thousands of requests that wait
     Small,
+    /// HTTP/1.1 and HTTP/2 for short questions, of which none waits for anything: no caller keeps another out
+    Brief,
 }
 
-/// Bytes of a request's head, with [`Protocol::Small`]; the least that hyper allows.
-const SMALL: usize = 8 * 1024;
+/// Bytes of a stream of HTTP/2 that are read before it is answered, with [`Protocol::Brief`].
+const BRIEF_WINDOW: u32 = 64 * 1024;
+/// Streams at once on one connection, with [`Protocol::Brief`].
+const BRIEF_STREAMS: u32 = 8;
+
+/// Bytes of a request's head, with [`Protocol::Small`] and [`Protocol::Brief`]; the least that hyper allows.
+const SMALL: u32 = 8 * 1024;
 
 /// What answers requests.
 pub trait Answers:
@@ -106,21 +119,27 @@ impl Listener {
     /// Serves until `stop` becomes true, then until the requests in flight are answered, ten seconds at most.
     pub async fn run(self, service: impl Answers, mut stop: watch::Receiver<bool>) {
         let graceful = GracefulShutdown::new();
-        let permits = Arc::new(Semaphore::new(self.limit));
+        let room = match self.protocol {
+            Protocol::Any | Protocol::Small => Room::Queue(Arc::new(Semaphore::new(self.limit))),
+            Protocol::Brief => Room::Crowd(Crowd::new(self.limit)),
+        };
         loop {
             let accepted = tokio::select! {
-                accepted = self.accept(&permits) => accepted,
+                accepted = self.accept(&room) => accepted,
                 _ = stop.wait_for(|stop| *stop) => break,
             };
-            let Some((permit, stream, address)) = accepted else { continue };
+            let Some((mut admitted, stream, address)) = accepted else { continue };
             let tls = self.tls.as_ref().map(|current| TlsAcceptor::from(current.borrow().clone()));
             let (service, watcher, connections) = (service.clone(), graceful.watcher(), self.connections.clone());
             let protocol = self.protocol;
             tokio::spawn(async move {
                 connections.inc();
-                serve(stream, address, tls, protocol, service, watcher).await;
+                tokio::select! {
+                    () = serve(stream, address, tls, protocol, service, watcher) => {}
+                    () = admitted.lost() => tracing::debug!(%address, "a connection is closed to make room"),
+                }
                 connections.dec();
-                drop(permit);
+                drop(admitted);
             });
         }
         drop(self.socket);
@@ -129,13 +148,19 @@ impl Listener {
         }
     }
 
-    async fn accept(
-        &self,
-        permits: &Arc<Semaphore>,
-    ) -> Option<(tokio::sync::OwnedSemaphorePermit, TcpStream, SocketAddr)> {
-        let permit = permits.clone().acquire_owned().await.ok()?;
+    async fn accept(&self, room: &Room) -> Option<(Admitted, TcpStream, SocketAddr)> {
+        let permit = match room {
+            Room::Queue(permits) => Some(permits.clone().acquire_owned().await.ok()?),
+            Room::Crowd(_) => None,
+        };
         match self.socket.accept().await {
-            Ok((stream, address)) => Some((permit, stream, address)),
+            Ok((stream, address)) => {
+                let place = match room {
+                    Room::Queue(_) => None,
+                    Room::Crowd(crowd) => Some(crowd.enter(address.ip())),
+                };
+                Some((Admitted { _permit: permit, place }, stream, address))
+            }
             // A client that hung up while it waited in the backlog.
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => None,
             Err(error) => {
@@ -143,6 +168,30 @@ impl Listener {
                 tokio::time::sleep(EXHAUSTED).await;
                 None
             }
+        }
+    }
+}
+
+/// How connections come in.
+enum Room {
+    /// One after another has left
+    Queue(Arc<Semaphore>),
+    /// In another's place
+    Crowd(Crowd),
+}
+
+/// A connection's right to be there, until this is dropped.
+struct Admitted {
+    _permit: Option<OwnedSemaphorePermit>,
+    place: Option<Place>,
+}
+
+impl Admitted {
+    /// Waits until another takes its place: for ever where it waited for its own.
+    async fn lost(&mut self) {
+        match &mut self.place {
+            Some(place) => place.lost().await,
+            None => std::future::pending().await,
         }
     }
 }
@@ -204,9 +253,26 @@ where
             // Large too.
             Box::pin(watcher.watch(builder.serve_connection(stream, service))).await.map_err(|error| error.to_string())
         }
+        Protocol::Brief => {
+            let mut builder = Builder::new(TokioExecutor::new());
+            // One request each, as Patroni does: who sends a thousand on one connection is not served before others.
+            builder.http1().timer(TokioTimer::new()).header_read_timeout(BRIEF_HEAD).max_buf_size(SMALL as usize);
+            builder.http1().keep_alive(false);
+            builder
+                .http2()
+                .timer(TokioTimer::new())
+                .keep_alive_interval(BRIEF_HEAD)
+                .keep_alive_timeout(BRIEF_HEAD)
+                .initial_connection_window_size(BRIEF_WINDOW)
+                .initial_stream_window_size(BRIEF_WINDOW)
+                .max_send_buf_size(BRIEF_WINDOW as usize)
+                .max_header_list_size(SMALL)
+                .max_concurrent_streams(BRIEF_STREAMS);
+            Box::pin(watcher.watch(builder.serve_connection(stream, service))).await.map_err(|error| error.to_string())
+        }
         Protocol::Small => {
             let mut builder = http1::Builder::new();
-            builder.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(SMALL);
+            builder.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(SMALL as usize);
             watcher.watch(builder.serve_connection(stream, service)).await.map_err(|error| error.to_string())
         }
     };

@@ -3,6 +3,7 @@
 //! Safety is asserted: never two nodes that take writes, at any door. Times are printed (`--nocapture`), for
 //! docs/gate-failures.md, and not asserted.
 
+mod abuse;
 mod bed;
 mod copies;
 mod failover;

@@ -2,16 +2,16 @@
 //!
 //! With `agent-send "ro\n"` the line is about the read-only pool, with `rw\n` or nothing about the read-write one.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use goahead_rules::gate::{Agent, agent_check};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::gate::{Gate, clock};
+use crate::listener::crowd::{Crowd, Place};
 
 /// Which pool a check is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,30 +33,30 @@ const EXHAUSTED: Duration = Duration::from_millis(200);
 
 /// Answers until `stop` becomes true.
 pub async fn serve(socket: TcpListener, gate: Gate, mut stop: watch::Receiver<bool>) {
-    let permits = Arc::new(Semaphore::new(LIMIT));
+    let crowd = Crowd::new(LIMIT);
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&socket, &permits) => accepted,
+            accepted = accept(&socket, &crowd) => accepted,
             _ = stop.wait_for(|stop| *stop) => return,
         };
-        let Some((permit, stream)) = accepted else { continue };
+        let Some((mut place, stream)) = accepted else { continue };
         let gate = gate.clone();
         tokio::spawn(async move {
-            if timeout(WHOLE, answer(stream, &gate)).await.is_err() {
-                tracing::debug!("an agent-check took longer than {WHOLE:?}");
+            tokio::select! {
+                answered = timeout(WHOLE, answer(stream, &gate)) => {
+                    if answered.is_err() {
+                        tracing::debug!("an agent-check took longer than {WHOLE:?}");
+                    }
+                }
+                () = place.lost() => tracing::debug!("an agent-check is closed to make room"),
             }
-            drop(permit);
         });
     }
 }
 
-async fn accept(
-    socket: &TcpListener,
-    permits: &Arc<Semaphore>,
-) -> Option<(tokio::sync::OwnedSemaphorePermit, TcpStream)> {
-    let permit = permits.clone().acquire_owned().await.ok()?;
+async fn accept(socket: &TcpListener, crowd: &Crowd) -> Option<(Place, TcpStream)> {
     match socket.accept().await {
-        Ok((stream, _)) => Some((permit, stream)),
+        Ok((stream, address)) => Some((crowd.enter(address.ip()), stream)),
         Err(error) => {
             tracing::warn!(%error, "cannot accept an agent-check");
             tokio::time::sleep(EXHAUSTED).await;

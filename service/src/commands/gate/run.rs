@@ -4,14 +4,15 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::super::{CommandResult, Failure};
-use super::listeners::Sockets;
+use super::listeners::{On, Open, Served, Sockets};
 use crate::gate::config::Loaded;
 use crate::gate::settings::{Mode, Settings};
-use crate::gate::{self, notify};
+use crate::gate::{self, Running, notify};
 use crate::log_file::LogFile;
 use crate::logging;
 
@@ -28,19 +29,21 @@ pub fn run(loaded: Loaded, file: &Path, logging: &logging::Options) -> CommandRe
     if nix::unistd::geteuid().is_root() {
         tracing::warn!("this gate runs as root; the user that PostgreSQL runs as can do all that it does");
     }
-    // The rounds must not wait for a request that is answered.
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let done = runtime.block_on(work(loaded.settings));
+    // The rounds must not wait for requests that are answered, nor votes for health checks, however many there are: the
+    // operating system shares the processors among threads, and nothing else does.
+    let threads = |number: usize| Builder::new_multi_thread().worker_threads(number).enable_all().build();
+    let (rounds, votes, health) = (threads(2)?, threads(1)?, threads(1)?);
+    let on = On { votes: votes.handle().clone(), health: health.handle().clone() };
+    let done = rounds.block_on(work(loaded.settings, &on));
     // A look-up of a name may hang in a thread of its own; nobody needs it any more.
-    runtime.shutdown_background();
+    [rounds, votes, health].into_iter().for_each(Runtime::shutdown_background);
     done
 }
 
-async fn work(settings: Settings) -> CommandResult {
+async fn work(settings: Settings, on: &On) -> CommandResult {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    // Not for us, and not our end.
-    let _hangup = signal(SignalKind::hangup())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     let (stop, stopping) = watch::channel(false);
     let (close, closing) = watch::channel(false);
     let sockets = Sockets::bind(&settings).await.map_err(Failure::new)?;
@@ -50,23 +53,35 @@ async fn work(settings: Settings) -> CommandResult {
     );
     let mode = settings.mode;
     let mut running = gate::start(settings, watchdog, stopping).await.map_err(Failure::new)?;
-    let listeners = sockets.open(&running, &closing).map_err(Failure::new)?;
+    let listeners = sockets.open(&running, &closing, on).map_err(Failure::new)?;
     notify::tell("READY=1");
-    let failed = tokio::select! {
-        _ = terminate.recv() => false,
-        _ = interrupt.recv() => false,
-        () = running.works() => true,
+    let failed = loop {
+        tokio::select! {
+            _ = terminate.recv() => break false,
+            _ = interrupt.recv() => break false,
+            () = running.works() => break true,
+            _ = hangup.recv() => reload(&running, &listeners),
+        }
     };
     notify::tell("STOPPING=1");
     tracing::info!("ending{}", if mode == Mode::ServerOnly { "" } else { ": closing first" });
     let _ = stop.send(true);
     running.ended().await;
     let _ = close.send(true);
-    for listener in listeners {
+    for listener in listeners.tasks {
         let _ = tokio::time::timeout(gate::DRAIN, listener).await;
     }
     if failed {
         return Err(Failure::new("the gate's rounds have ended by themselves; its watchdog closes the lines"));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Reads the certificates again; what cannot be read stays as it was. Settings are read at the start alone.
+fn reload(running: &Running, listeners: &Open) {
+    let served = listeners.tls.as_ref().map_or(Ok(()), Served::reload);
+    match served.and_then(|()| running.reload()) {
+        Ok(()) => tracing::info!("read the certificates again; settings count from the next start"),
+        Err(error) => tracing::error!(error, "the certificates stay as they were"),
+    }
 }

@@ -17,7 +17,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 use tonic_prost::ProstCodec;
 use tower::service_fn;
 
@@ -29,7 +28,7 @@ use super::{LONGEST, PATH};
 
 /// Asks harepds what they know.
 pub struct Harepds {
-    tls: Option<TlsConnector>,
+    tls: Option<tls::Connector>,
     addresses: Arc<Addresses>,
     me: WhatYouKnow,
 }
@@ -40,14 +39,15 @@ impl Harepds {
     /// # Errors
     /// Which file of TLS cannot be used, and why.
     pub fn new(settings: &Settings, addresses: Arc<Addresses>) -> Result<Self, String> {
-        let tls = settings.trust.tls.as_ref().map(tls::connector).transpose()?.map(|connector| {
-            let mut config = (**connector.config()).clone();
-            config.alpn_protocols = vec![b"h2".to_vec()];
-            TlsConnector::from(Arc::new(config))
-        });
+        let tls = settings.trust.tls.as_ref().map(tls::Connector::new).transpose()?;
         let ip = settings.peer_listen.map(|address| address.ip().to_string()).unwrap_or_default();
         // harepd sends -1 when it does not find its row, and nobody looks at it.
         Ok(Self { tls, addresses, me: WhatYouKnow { ip, node_id: -1, node_name: settings.node.clone() } })
+    }
+
+    /// What it connects with; none: without TLS.
+    pub fn tls(&self) -> Option<tls::Connector> {
+        self.tls.clone()
     }
 
     async fn question(&self, peer: &Peer, source: Option<IpAddr>, limit: Duration) -> Result<IKnow, String> {
@@ -57,6 +57,7 @@ impl Harepds {
             Some(tls) => {
                 let name = ServerName::try_from(peer.host.clone())
                     .map_err(|_| format!("{} is no name that a certificate can carry", peer.host))?;
+                let tls = tls.connector(&[b"h2"]);
                 let stream = tls.connect(name, stream).await.map_err(|error| format!("TLS with it fails: {error}"))?;
                 self.speak(stream, peer, limit).await
             }

@@ -17,7 +17,6 @@ use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 
 use super::settings::{Peer, Settings};
 
@@ -50,7 +49,7 @@ pub enum Silence {
 pub struct Asker {
     source: Option<IpAddr>,
     secret: Option<Secret>,
-    tls: Option<TlsConnector>,
+    tls: Option<tls::Connector>,
     addresses: Arc<Addresses>,
 }
 
@@ -61,8 +60,13 @@ impl Asker {
     /// Which file cannot be used.
     pub fn new(settings: &Settings, secret: Option<Secret>, addresses: Arc<Addresses>) -> Result<Self, String> {
         let source = settings.peer_listen.map(|address| address.ip()).filter(|ip| !ip.is_unspecified());
-        let tls = settings.trust.tls.as_ref().map(tls::connector).transpose()?;
+        let tls = settings.trust.tls.as_ref().map(tls::Connector::new).transpose()?;
         Ok(Self { source, secret, tls, addresses })
+    }
+
+    /// What it connects with; none: without TLS.
+    pub fn tls(&self) -> Option<tls::Connector> {
+        self.tls.clone()
     }
 
     /// The address that asks are sent from; none: the system chooses.
@@ -101,9 +105,17 @@ impl Asker {
         let Some(tls) = &self.tls else { return self.speak(stream, peer, path, body).await };
         let name = ServerName::try_from(peer.host.clone())
             .map_err(|_| Silence::Failed(format!("{} is no name that a certificate can carry", peer.host)))?;
+<<<<<<< HEAD
         let stream = tls.connect(name, stream).await.map_err(|error| {
             Silence::Failed(format!("TLS with it fails: {error}; is tls set there too, and do ca and cert fit?"))
         })?;
+=======
+        let stream = tls
+            .connector(&[])
+            .connect(name, stream)
+            .await
+            .map_err(|error| Silence::Failed(format!("TLS with it fails: {error}")))?;
+>>>>>>> s5-breaker
         self.speak(stream, peer, path, body).await
     }
 

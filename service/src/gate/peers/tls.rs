@@ -1,6 +1,6 @@
 //! TLS towards peers: only the authorities that the operator named are believed.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
@@ -9,11 +9,45 @@ use tokio_rustls::TlsConnector;
 
 use super::super::settings::Tls;
 
-/// What connects to peers.
-///
-/// # Errors
-/// Which file cannot be used, and why.
-pub fn connector(files: &Tls) -> Result<TlsConnector, String> {
+/// What connects to peers; clones share the certificates.
+#[derive(Clone)]
+pub struct Connector {
+    files: Tls,
+    current: Arc<RwLock<Arc<ClientConfig>>>,
+}
+
+impl Connector {
+    /// With the certificates that are in the files now.
+    ///
+    /// # Errors
+    /// Which file cannot be used, and why.
+    pub fn new(files: &Tls) -> Result<Self, String> {
+        Ok(Self { files: files.clone(), current: Arc::new(RwLock::new(Arc::new(load(files)?))) })
+    }
+
+    /// For one connection; `alpn` is what is spoken on it, nothing where it need not be said.
+    pub fn connector(&self, alpn: &[&[u8]]) -> TlsConnector {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if alpn.is_empty() {
+            return TlsConnector::from(current);
+        }
+        let mut config = (*current).clone();
+        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+        TlsConnector::from(Arc::new(config))
+    }
+
+    /// Reads the files again, for connections from now on.
+    ///
+    /// # Errors
+    /// Which file cannot be used, and why; the certificates stay as they were then.
+    pub fn reload(&self) -> Result<(), String> {
+        let new = Arc::new(load(&self.files)?);
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = new;
+        Ok(())
+    }
+}
+
+fn load(files: &Tls) -> Result<ClientConfig, String> {
     let mut roots = RootCertStore::empty();
     match &files.ca {
         Some(file) => {
@@ -30,7 +64,7 @@ pub fn connector(files: &Tls) -> Result<TlsConnector, String> {
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
         .with_root_certificates(roots);
-    let config = match (&files.cert, &files.key) {
+    Ok(match (&files.cert, &files.key) {
         (Some(cert), Some(key)) => {
             let chain = certificates(cert).map_err(|error| format!("tls.cert {}: {error}", cert.display()))?;
             let named = |error: String| format!("tls.key {}: {error}", key.display());
@@ -38,8 +72,7 @@ pub fn connector(files: &Tls) -> Result<TlsConnector, String> {
             builder.with_client_auth_cert(chain, key).map_err(|error| named(error.to_string()))?
         }
         _ => builder.with_no_client_auth(),
-    };
-    Ok(TlsConnector::from(Arc::new(config)))
+    })
 }
 
 fn certificates(file: &std::path::Path) -> Result<Vec<CertificateDer<'static>>, String> {

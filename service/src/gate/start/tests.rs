@@ -68,3 +68,23 @@ async fn settings_that_cannot_work_start_nothing() {
     assert!(why.contains("deadline"), "{why}");
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
 }
+
+#[tokio::test]
+async fn a_state_directory_is_one_gate_s_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let stop = watch::Sender::new(false);
+    // Two that start at once: the socket of neither is there yet for the other to see.
+    let held = alone(directory.path(), Mode::Dual).unwrap();
+    let refused = |mode| start(settings(directory.path(), mode), (PathBuf::new(), Vec::new()), stop.subscribe());
+    let why = refused(Mode::Dual).await.err().expect("refused");
+    assert!(why.contains("another gate runs"), "{why}");
+    assert!(alone(directory.path(), Mode::ClientOnly).is_err());
+    // The other half has its own place.
+    drop(alone(directory.path(), Mode::ServerOnly).unwrap());
+    drop(held);
+    drop(alone(directory.path(), Mode::Dual).unwrap());
+    std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let why = refused(Mode::ServerOnly).await.err().expect("refused");
+    assert!(why.contains("writable to others"), "{why}");
+}
