@@ -7,10 +7,13 @@ use std::time::{Duration, Instant};
 use super::haproxy::{self, Haproxy};
 use super::net::Net;
 use super::node::Node;
-use super::poll::{Poller, Target};
+use super::poll::{PERIOD, Poller, Target};
 use super::timeline::{Door, Sample, Timeline, Traffic};
 use super::{Bed, READ_ONLY, READ_WRITE};
 use crate::{SOON, eventually};
+
+/// Answers that are the same for this long are no accident of a busy machine.
+const SURE: Duration = PERIOD.saturating_mul(4);
 
 impl Bed {
     /// How to ask a node as one of the HAProxies would.
@@ -69,7 +72,12 @@ impl Bed {
 
     /// What was seen since [`Bed::watch`].
     pub fn timeline(&self) -> Timeline {
-        self.poller.as_ref().expect("the bed is watched").timeline()
+        self.look(Timeline::clone)
+    }
+
+    /// Looks at what was seen since [`Bed::watch`]; for what is asked again and again, since it copies nothing.
+    pub fn look<T>(&self, at: impl FnOnce(&Timeline) -> T) -> T {
+        self.poller.as_ref().expect("the bed is watched").look(at)
     }
 
     /// Fails when ever two nodes took writes at once, through whichever door, or HAProxy would have sent them to two.
@@ -85,17 +93,18 @@ impl Bed {
     /// Waits until a node lets this traffic in at a door, and gives the moment it was first seen since `since`.
     pub fn wait_open(&self, node: &str, door: Door, traffic: Traffic, since: Instant) -> Instant {
         eventually(&format!("{node} opens {traffic:?} at {door:?}"), SOON, || {
-            self.timeline().opened(node, door, traffic, since)
+            self.look(|seen| seen.opened(node, door, traffic, since))
         })
     }
 
     /// Waits until a node lets this traffic in no more, and gives how long after `since` it last did.
     pub fn wait_closed(&self, node: &str, door: Door, traffic: Traffic, since: Instant) -> Duration {
         eventually(&format!("{node} closes {traffic:?} at {door:?}"), SOON, || {
-            let periods = self.timeline().periods(node, door, traffic);
-            periods.last().filter(|period| !period.open && period.last > since).map(|_| ())
+            let now = self.look(|seen| seen.periods(node, door, traffic).pop())?;
+            // One answer that came too late for a check is no closed door.
+            (!now.open && now.last > since && now.last - now.first >= SURE).then_some(())
         });
-        let last = self.timeline().last_open(node, door, traffic);
+        let last = self.look(|seen| seen.last_open(node, door, traffic));
         last.map_or(Duration::ZERO, |last| last.saturating_duration_since(since))
     }
 
