@@ -47,7 +47,10 @@ fn each_half_may_be_restarted_and_neither_opens_alone() {
     let started = Instant::now();
     deciding[0].launch(&["--client-only"]);
     let opened = bed.wait_open("node1", Door::Check, Traffic::ReadWrite, started);
-    report("--client-only killed and started again, until writes are let in", opened.saturating_duration_since(started));
+    report(
+        "--client-only killed and started again, until writes are let in",
+        opened.saturating_duration_since(started),
+    );
     settle(&bed);
 
     // What answers and votes is killed: without it the other half closes, and says why.

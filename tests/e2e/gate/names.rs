@@ -7,7 +7,7 @@ use goahead_tests::bed::node::Node;
 use goahead_tests::bed::{Bed, Plan};
 use goahead_tests::{SOON, eventually};
 
-use super::{led_to, start};
+use super::{leads, start};
 
 /// A regular expression from PostgreSQL 16 on, the end of a name, a comment; a keyword, members of a role, a list, a file.
 const NAMES: [&str; 8] = ["/rw", "do\"uble", "ha#sh", "all", "+staff", "a,b", "@file", "sp ace"];
@@ -80,8 +80,8 @@ fn odd_names_mean_themselves_at_two_haproxies() {
     }
     // Until here the lines may not have been written yet.
     bed.watch();
-    assert_eq!(own[0].psql(ports[0]), led_to(&bed, "node1"));
-    assert_eq!(own[1].psql(ports[NAMES.len()]), led_to(&bed, "node1"));
+    leads(&bed, &own[0], ports[0], "node1", 1);
+    leads(&bed, &own[1], ports[NAMES.len()], "node1", 1);
 
     bed.gate("node1").must(&["close", "--for", "10m", "--reason", "a test"]);
     for haproxy in &own {
