@@ -32,9 +32,7 @@ pub fn router(gate: Gate) -> Router {
 
 /// Only the status: for a server that does not decide.
 pub fn status_router(gate: Gate) -> Router {
-    Router::new()
-        .route(STATUS, post(async |State(gate): State<Gate>| Json(gate.shown())))
-        .with_state(gate)
+    Router::new().route(STATUS, post(async |State(gate): State<Gate>| Json(gate.shown()))).with_state(gate)
 }
 
 fn told(done: Result<(), String>) -> Response {

@@ -126,7 +126,8 @@ impl Gate {
     pub fn fixed(settings: Settings, snapshot: Snapshot) -> (Self, watch::Sender<Arc<Snapshot>>) {
         let (sender, receiver) = watch::channel(Arc::new(snapshot));
         let (orders, _) = mpsc::channel(1);
-        let gate = Self { settings: Arc::new(settings), snapshot: receiver, counters: Arc::default(), orders, voting: None };
+        let gate =
+            Self { settings: Arc::new(settings), snapshot: receiver, counters: Arc::default(), orders, voting: None };
         (gate, sender)
     }
 }

@@ -9,6 +9,7 @@ mod failover;
 mod file;
 mod frozen;
 mod halves;
+mod harepds;
 mod killed;
 mod names;
 mod orders;

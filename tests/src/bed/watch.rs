@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use super::haproxy::{self, Haproxy};
 use super::net::Net;
 use super::node::Node;
-use super::poll::{PERIOD, Poller, Target};
+use super::poll::{Poller, Target};
 use super::timeline::{Door, Sample, Timeline, Traffic};
 use super::{Bed, READ_ONLY, READ_WRITE};
 use crate::{SOON, eventually};
 
-/// Answers that are the same for this long are no accident of a busy machine.
-const SURE: Duration = PERIOD.saturating_mul(4);
+/// A closed door says the same for this long: one answer that was lost or late on a busy machine says so for less.
+const SURE: Duration = Duration::from_millis(600);
 
 impl Bed {
     /// How to ask a node as one of the HAProxies would.
@@ -101,7 +101,6 @@ impl Bed {
     pub fn wait_closed(&self, node: &str, door: Door, traffic: Traffic, since: Instant) -> Duration {
         eventually(&format!("{node} closes {traffic:?} at {door:?}"), SOON, || {
             let now = self.look(|seen| seen.periods(node, door, traffic).pop())?;
-            // One answer that came too late for a check is no closed door.
             (!now.open && now.last > since && now.last - now.first >= SURE).then_some(())
         });
         let last = self.look(|seen| seen.last_open(node, door, traffic));
