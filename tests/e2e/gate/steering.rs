@@ -31,7 +31,7 @@ fn an_unchanged_configuration_for_patroni_steers() {
     bed.gate("node1").must(&["close", "--for", "10m", "--reason", "a test"]);
     eventually("the session is cut", SOON, || session.simple_query("SELECT 1").is_err().then_some(()));
     report("operator's close, until Patroni's default checks (inter 3s fall 3) cut a session", closed.elapsed());
-    assert!(haproxy.up("primary").is_empty(), "{:?}", haproxy.servers("primary"));
+    assert!(haproxy.up("primary").is_empty(), "{:?}", haproxy.up("primary"));
 }
 
 /// harepd's conf.yml for a node, in the words of its README; beside it what it cannot say.

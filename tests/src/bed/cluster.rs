@@ -3,6 +3,7 @@
 //! `initdb` runs once while any bed is there; each bed starts from copies, under addresses of its own. A standby is what
 //! the manual says it may be: a copy of a primary that was shut down.
 
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -10,13 +11,13 @@ use super::Bed;
 use super::node::Node;
 use super::repmgr;
 use crate::postgres::{Postgres, run};
+use crate::process::User;
 use crate::{SOON, eventually};
 
 /// Data directories to copy, of servers that were shut down.
 #[derive(Debug)]
 pub(super) struct Template {
-    primary: Postgres,
-    witness: Postgres,
+    directory: tempfile::TempDir,
 }
 
 /// The template of the beds that are there now.
@@ -34,14 +35,19 @@ impl Template {
     }
 
     fn new() -> Self {
+        let template = Self { directory: crate::directory(User::postgres()) };
         std::thread::scope(|scope| {
-            let witness = scope.spawn(|| Self::server(""));
-            let primary = Self::server("CREATE ROLE app SUPERUSER LOGIN PASSWORD 'app'");
-            Self { primary, witness: witness.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)) }
-        })
+            scope.spawn(|| template.make(true, ""));
+            template.make(false, "CREATE ROLE app SUPERUSER LOGIN PASSWORD 'app'");
+        });
+        template
     }
 
-    fn server(more: &str) -> Postgres {
+    fn of(&self, witness: bool) -> PathBuf {
+        self.directory.path().join(if witness { "witness" } else { "primary" })
+    }
+
+    fn make(&self, witness: bool, more: &str) {
         // A standby must allow as many connections as its primary did.
         let connections = format!("max_connections={}", repmgr::CONNECTIONS);
         let mut server = Postgres::with(&["fsync=off", &connections]);
@@ -51,13 +57,12 @@ impl Template {
         }
         drop(client);
         server.stop();
-        server
+        std::fs::rename(server.data(), self.of(witness)).expect("mv");
     }
 
     /// Copies a data directory to where `node` has its own.
     fn copy(&self, node: &Node) {
-        let from = if node.witness { self.witness.data() } else { self.primary.data() };
-        run(Command::new("cp").arg("-a").arg(from).arg(node.data()));
+        run(Command::new("cp").arg("-a").arg(self.of(node.witness)).arg(node.data()));
     }
 }
 

@@ -45,14 +45,15 @@ impl Bed {
         let sockets: Vec<PathBuf> = self.haproxies.iter().map(Haproxy::socket).collect();
         let names: Vec<String> = self.data_nodes().iter().map(|node| node.name.clone()).collect();
         poller.each_period(Net::Loopback, move |record| {
+            let asked = Instant::now();
+            let seen: Vec<_> = sockets.iter().flat_map(|socket| haproxy::servers(socket)).collect();
+            let answered = Instant::now();
             for (section, traffic) in [("check_rw", Traffic::ReadWrite), ("check_ro", Traffic::ReadOnly)] {
-                let asked = Instant::now();
-                let seen: Vec<_> = sockets.iter().flat_map(|socket| haproxy::servers(socket, section)).collect();
                 for node in &names {
                     // One that sends traffic there is enough.
-                    let open = seen.iter().any(|(name, state)| name == node && state.starts_with("UP"));
+                    let open = seen.iter().any(|server| server.takes(section, node));
                     let words = if open { "UP" } else { "DOWN" }.to_owned();
-                    let (node, answered) = (node.clone(), Instant::now());
+                    let node = node.clone();
                     record(Sample { asked, answered, node, door: Door::Haproxy, traffic, open, words });
                 }
             }

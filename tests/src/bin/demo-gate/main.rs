@@ -21,6 +21,8 @@ fn main() -> ExitCode {
     std::thread::spawn(wait_for_signals);
     let quiet = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
+        // Ctrl-C ends a program that was run here as well, and that may be noticed first.
+        std::thread::sleep(Duration::from_millis(100));
         if !interrupted() {
             quiet(panic);
         }
