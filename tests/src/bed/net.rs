@@ -65,10 +65,15 @@ impl Net {
     }
 }
 
-/// Whether this process may make network namespaces, that is, is root; says loudly when a test is skipped for that.
+/// Whether this process may make network namespaces, that is, is root.
+pub fn namespaces() -> bool {
+    rustix::process::geteuid().is_root()
+        && Command::new("unshare").args(["--net", "true"]).status().is_ok_and(|status| status.success())
+}
+
+/// As [`namespaces`]; says loudly when a test is skipped for that.
 pub fn namespaces_or_skip(test: &str) -> bool {
-    let may = rustix::process::geteuid().is_root()
-        && Command::new("unshare").args(["--net", "true"]).status().is_ok_and(|status| status.success());
+    let may = namespaces();
     if !may {
         eprintln!("\n*** SKIPPED: {test}\n*** it parts a network and needs root with network namespaces\n");
     }
