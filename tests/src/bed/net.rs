@@ -161,10 +161,8 @@ impl Loopbacks {
 /// `count` different TCP ports that are free on every address now, below those that the system gives to connections: a
 /// check could have one of these just when somebody is to listen there.
 pub fn free_ports(count: usize) -> Vec<u16> {
-    let mut listeners: Vec<TcpListener> = Vec::new();
-    while listeners.len() < count {
-        let any = SocketAddr::from(([0, 0, 0, 0], rand::random_range(15_000..32_000)));
-        listeners.extend(TcpListener::bind(any));
-    }
+    let any = || SocketAddr::from(([0, 0, 0, 0], rand::random_range(15_000..32_000)));
+    let listener = || eventually("a free port", SOON, || TcpListener::bind(any()).ok());
+    let listeners: Vec<TcpListener> = (0..count).map(|_| listener()).collect();
     listeners.iter().map(|listener| listener.local_addr().expect("its address").port()).collect()
 }
