@@ -47,10 +47,9 @@ test_e2e() {
     tools/build.sh
     tools/private-postgres.sh "$stage"
     export GOAHEAD_PG_BIN=$stage$PG_BIN GOAHEAD_BIN=$PWD/target/release/goahead
-    # The gate's scenarios live by rounds of 0.3 s, so they run apart from the crowds that take every processor; and they
-    # mostly wait, so more of them than there are processors run side by side.
+    # The gate's scenarios live by rounds of 0.3 s, so they run apart from the crowds that take every processor.
     cargo test -p goahead-tests -- --skip gate::
-    cargo test -p goahead-tests --test e2e -- gate:: --test-threads=$(($(nproc) + 1))
+    cargo test -p goahead-tests --test e2e -- gate::
 }
 
 for tier in "$@"; do

@@ -12,6 +12,9 @@ use super::timeline::{Door, Sample, Timeline, Traffic};
 use super::{Bed, READ_ONLY, READ_WRITE};
 use crate::{SOON, eventually};
 
+/// How long a door may take to move where a machine is too busy for rounds of 0.3 s: its gates stay closed meanwhile.
+const LATE: Duration = SOON.saturating_mul(3);
+
 /// A closed door says the same for this long: one answer that was lost or late on a busy machine says so for less.
 const SURE: Duration = Duration::from_millis(600);
 
@@ -93,14 +96,14 @@ impl Bed {
 
     /// Waits until a node lets this traffic in at a door, and gives the moment it was first seen since `since`.
     pub fn wait_open(&self, node: &str, door: Door, traffic: Traffic, since: Instant) -> Instant {
-        eventually(&format!("{node} opens {traffic:?} at {door:?}"), SOON, || {
+        eventually(&format!("{node} opens {traffic:?} at {door:?}"), LATE, || {
             self.look(|seen| seen.opened(node, door, traffic, since))
         })
     }
 
     /// Waits until a node lets this traffic in no more, and gives how long after `since` it last did.
     pub fn wait_closed(&self, node: &str, door: Door, traffic: Traffic, since: Instant) -> Duration {
-        eventually(&format!("{node} closes {traffic:?} at {door:?}"), SOON, || {
+        eventually(&format!("{node} closes {traffic:?} at {door:?}"), LATE, || {
             let now = self.look(|seen| seen.periods(node, door, traffic).pop())?;
             (!now.open && now.last > since && now.last - now.first >= SURE).then_some(())
         });
