@@ -207,8 +207,8 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("--- log of the database server\n{}", tail(&self.log()));
+        if std::thread::panicking() && !crate::interrupted() {
+            crate::complain(&format!("--- log of the database server\n{}", tail(&self.log())));
         }
         if let Some(mut child) = self.child.take() {
             process::signal(&child, Signal::QUIT);

@@ -25,7 +25,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// The paths of the socket.
 pub fn router(gate: Gate) -> Router {
     Router::new()
-        .route(STATUS, post(async |State(gate): State<Gate>| Json((*gate.snapshot()).clone())))
+        .route(STATUS, post(async |State(gate): State<Gate>| Json(gate.shown())))
         .route(ORDER, post(async |State(gate): State<Gate>, Json(order): Json<Order>| told(gate.order(order).await)))
         .route(CLEAR, post(async |State(gate): State<Gate>, Json(actor): Json<String>| told(gate.clear(actor).await)))
         .with_state(gate)
@@ -33,9 +33,7 @@ pub fn router(gate: Gate) -> Router {
 
 /// Only the status: for a server that does not decide.
 pub fn status_router(gate: Gate) -> Router {
-    Router::new()
-        .route(STATUS, post(async |State(gate): State<Gate>| Json((*gate.snapshot()).clone())))
-        .with_state(gate)
+    Router::new().route(STATUS, post(async |State(gate): State<Gate>| Json(gate.shown()))).with_state(gate)
 }
 
 fn told(done: Result<(), String>) -> Response {

@@ -49,6 +49,7 @@ pub struct Gate {
     snapshot: watch::Receiver<Arc<Snapshot>>,
     counters: Arc<Counters>,
     orders: mpsc::Sender<Command>,
+    voting: Option<Arc<voting::Voting>>,
 }
 
 /// What has happened since the process started, for metrics.
@@ -88,6 +89,11 @@ impl Gate {
         self.snapshot.borrow().clone()
     }
 
+    /// The newest round with this node's own vote as it stands now.
+    pub fn shown(&self) -> Snapshot {
+        Snapshot { vote: self.voting.as_ref().map(|voting| voting.vote()), ..(*self.snapshot()).clone() }
+    }
+
     /// What has happened since the start.
     pub fn counters(&self) -> &Counters {
         &self.counters
@@ -121,7 +127,8 @@ impl Gate {
     pub fn fixed(settings: Settings, snapshot: Snapshot) -> (Self, watch::Sender<Arc<Snapshot>>) {
         let (sender, receiver) = watch::channel(Arc::new(snapshot));
         let (orders, _) = mpsc::channel(1);
-        let gate = Self { settings: Arc::new(settings), snapshot: receiver, counters: Arc::default(), orders };
+        let gate =
+            Self { settings: Arc::new(settings), snapshot: receiver, counters: Arc::default(), orders, voting: None };
         (gate, sender)
     }
 }

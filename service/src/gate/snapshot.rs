@@ -38,6 +38,9 @@ pub struct Snapshot {
     pub peers: Vec<PeerView>,
     /// Votes
     pub votes: Votes,
+    /// This node's own vote at the time of the question; none where another process has it
+    #[serde(default)]
+    pub vote: Option<Vote>,
     /// The node that leads, as far as known: this one, or a peer that says of itself that it is primary
     pub leader: Option<Leader>,
     /// What was done with the file
@@ -209,6 +212,17 @@ pub struct PeerView {
     pub report: Option<Report>,
 }
 
+/// This node's own vote, whoever asks for it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vote {
+    /// Whom it acks now; none: nobody, and anybody may have it who is entitled to
+    pub acks: Option<String>,
+    /// For how much longer, in microseconds, unless that node asks again
+    pub left_us: Option<u64>,
+    /// For how much longer it acks nobody because it has just started, in microseconds
+    pub abstains_us: Option<u64>,
+}
+
 /// Votes of this round.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Votes {
@@ -298,6 +312,7 @@ impl Snapshot {
             local_error: None,
             peers: Vec::new(),
             votes: Votes::default(),
+            vote: None,
             leader: None,
             applied: Applied::default(),
             order: None,

@@ -113,7 +113,14 @@ pub async fn start(
     let shown =
         Arc::new(watch::Sender::new(Arc::new(Snapshot::nothing(&settings.node, settings.mode, settings.witness))));
     let (orders, commands) = mpsc::channel(ORDERS);
-    let gate = Gate { settings: settings.clone(), snapshot: shown.subscribe(), counters: counters.clone(), orders };
+    let voting = (settings.mode != Mode::ClientOnly).then(|| Arc::new(Voting::new(rules.clone())));
+    let gate = Gate {
+        settings: settings.clone(),
+        snapshot: shown.subscribe(),
+        counters: counters.clone(),
+        orders,
+        voting: voting.clone(),
+    };
     let recorder = if settings.witness { None } else { Some(Arc::new(Recorder::new(&settings)?)) };
     let mut running = Running {
         gate: gate.clone(),
@@ -125,8 +132,7 @@ pub async fn start(
         _lock: lock,
     };
     let mut own = OwnVoter::there(&settings.state_dir, rules.clone(), settings.timings.deadline);
-    if settings.mode != Mode::ClientOnly {
-        let voting = Arc::new(Voting::new(rules.clone()));
+    if let Some(voting) = voting {
         let server = PeerServer {
             settings: settings.clone(),
             voting: voting.clone(),

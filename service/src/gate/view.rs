@@ -70,6 +70,7 @@ pub fn snapshot(
             migrated: count(migrated),
             lease_us: (verdict.acks.len() >= rules.majority()).then_some(verdict.expires),
         },
+        vote: None,
         peers,
         leader,
         applied: applied.clone(),

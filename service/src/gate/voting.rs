@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::clock::{self, Micros};
 use super::facts;
-use super::snapshot::Local;
+use super::snapshot::{Local, Vote};
 
 /// The voter of a process, and the newest that the process knows of its own node.
 pub struct Voting {
@@ -60,6 +60,19 @@ impl Voting {
         Answer::to(ask, &self.rules.node, self.rules.terms(), vote, report)
     }
 
+    /// Whom this node acks now.
+    pub fn vote(&self) -> Vote {
+        let inner = self.lock();
+        let now = clock::now();
+        let micros = |left: Duration| u64::try_from(left.as_micros()).unwrap_or(u64::MAX);
+        let held = inner.voter.held(now);
+        Vote {
+            left_us: held.as_ref().map(|held| micros(held.left)),
+            acks: held.map(|held| held.node),
+            abstains_us: inner.voter.abstains(now).map(micros),
+        }
+    }
+
     /// Takes note of what a peer said of itself in an answer.
     pub fn hear(&self, peer: &str, report: &Report) {
         self.lock().voter.hear(&self.rules, peer, report);
@@ -73,4 +86,19 @@ impl Voting {
 /// What is told of a node that knows this of itself.
 pub fn report(own: &Own, rules: &gate::Settings, now: Micros) -> Report {
     own.standing.report(rules, own.local.as_ref().map(|local| facts::node_facts(local, now)), now)
+}
+
+#[cfg(test)]
+mod tests {
+    use goahead_rules::gate::Member;
+
+    use super::*;
+
+    #[test]
+    fn who_has_just_started_says_that_it_abstains() {
+        let member = |name: &str| Member { name: name.into(), witness: false };
+        let vote = Voting::new(gate::Settings::new("a", vec![member("a"), member("b"), member("c")])).vote();
+        assert_eq!((&vote.acks, vote.left_us), (&None, None));
+        assert!(vote.abstains_us.is_some_and(|left| left > 0), "{vote:?}");
+    }
 }

@@ -4,11 +4,11 @@
 //! each step is `goahead_hba_file::Watchdog`, as in the extension's worker.
 
 use std::fs::File;
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead, PipeWriter, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use goahead_hba_file::{Locked, Step, Watchdog, reload};
@@ -39,7 +39,7 @@ pub struct Order {
 pub struct Watcher {
     program: PathBuf,
     arguments: Vec<String>,
-    running: Option<(Child, ChildStdin)>,
+    running: Option<(Child, PipeWriter)>,
     order: Option<Order>,
 }
 
@@ -63,25 +63,24 @@ impl Watcher {
         if self.running.is_some() && self.order.as_ref() == Some(order) {
             return Ok(());
         }
-        if self.running.is_none() {
-            self.running = Some(self.start()?);
-        }
         let mut line = serde_json::to_vec(order)?;
         line.push(b'\n');
-        if let Some((_, input)) = &mut self.running {
-            input.write_all(&line)?;
+        match &mut self.running {
+            Some((_, input)) => input.write_all(&line)?,
+            None => self.running = Some(self.start(&line)?),
         }
         self.order = Some(order.clone());
         Ok(())
     }
 
-    fn start(&self) -> io::Result<(Child, ChildStdin)> {
+    fn start(&self, first: &[u8]) -> io::Result<(Child, PipeWriter)> {
+        let (theirs, mut input) = io::pipe()?;
+        // It is there before the watchdog is: one without an order would end with a gate that is killed just now.
+        input.write_all(first)?;
         let mut command = Command::new(&self.program);
         // No signal that is meant for the gate's terminal may end it first.
-        command.args(&self.arguments).stdin(Stdio::piped()).stdout(Stdio::null()).process_group(0);
-        let mut child = command.spawn()?;
-        let input = child.stdin.take().ok_or_else(|| io::Error::other("the watchdog has no standard input"))?;
-        Ok((child, input))
+        command.args(&self.arguments).stdin(theirs).stdout(Stdio::null()).process_group(0);
+        Ok((command.spawn()?, input))
     }
 
     /// Lets it go and waits until it has ended: at once where the lines are closed.

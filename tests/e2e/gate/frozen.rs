@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use goahead_tests::bed::Plan;
+use goahead_tests::bed::net::namespaces;
 use goahead_tests::bed::timeline::{Door, Traffic};
 use rustix::process::Signal;
 
@@ -42,8 +43,13 @@ fn a_gate_that_hangs_is_closed_by_the_watchdog() {
 
 #[test]
 fn a_machine_that_hangs_is_replaced_and_finds_itself_closed() {
-    let bed = gated(Plan::default());
+    let bed = gated(Plan { partable: namespaces(), ..Plan::default() });
     let frozen = Instant::now();
+    // A machine that hangs acknowledges no packet either; a repmgrd that had just asked a stopped process would wait for
+    // its answer for ever.
+    if let Some(lan) = &bed.lan {
+        lan.part(&["node1"]);
+    }
     bed.node("node1").signal_all(Signal::STOP);
     let promoted = bed.wait_primary("node2");
     let opened = bed.wait_open("node2", Door::Haproxy, Traffic::ReadWrite, frozen);
@@ -52,6 +58,9 @@ fn a_machine_that_hangs_is_replaced_and_finds_itself_closed() {
     bed.assert_one_writer();
 
     // The old primary's memory still says open: it has until its watchdog's first step.
+    if let Some(lan) = &bed.lan {
+        lan.heal();
+    }
     let thawed = Instant::now();
     bed.node("node1").signal_all(Signal::CONT);
     std::thread::sleep(Duration::from_secs(1));

@@ -9,19 +9,26 @@ mod copies;
 mod failover;
 mod file;
 mod frozen;
+mod halves;
+mod harepds;
 mod killed;
+mod names;
+mod orders;
 mod parted;
 mod promoted;
 mod quorum;
+mod replicas;
 mod rows;
 mod standby;
 mod steering;
 
 use std::time::{Duration, Instant};
 
+use goahead_tests::bed::haproxy::Haproxy;
 use goahead_tests::bed::timeline::{Door, Traffic};
 use goahead_tests::bed::{Bed, Plan};
 use goahead_tests::{SOON, eventually};
+use postgres::Client;
 
 /// Every door that a client could come through.
 const DOORS: [Door; 3] = [Door::Check, Door::Http, Door::Haproxy];
@@ -79,10 +86,26 @@ fn takes_no_writes(bed: &Bed, node: &str, how_long: Duration) {
     }
 }
 
-/// What `psql` must see through a pool when it is led to `node`.
-fn led_to(bed: &Bed, node: &str) -> Result<String, String> {
+/// Waits until `psql` has come through the pool at `port` so many times, each time to `node`. A busy machine may refuse
+/// it for a moment; being led to another node is a failure at once.
+fn leads(bed: &Bed, haproxy: &Haproxy, port: u16, node: &str, times: usize) {
     let node = bed.node(node);
-    Ok(format!("{} {}", node.address, !node.is_primary()))
+    let there = format!("{} {}", node.address, !node.is_primary());
+    for _ in 0..times {
+        eventually(&format!("psql comes to {}", node.name), SOON, || {
+            let came = haproxy.psql(port).ok()?;
+            assert_eq!(came, there, "it was to come to {}", node.name);
+            Some(())
+        });
+    }
+}
+
+/// A client's session through the pool at `port`, that works.
+fn session(haproxy: &Haproxy, port: u16) -> Client {
+    eventually("a session", SOON, || {
+        let mut session = haproxy.connect(port).ok()?;
+        session.simple_query("SELECT 1").ok().map(|_| session)
+    })
 }
 
 /// Prints a measured time, in the words of docs/gate-failures.md.

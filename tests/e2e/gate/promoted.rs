@@ -65,19 +65,27 @@ fn two_primaries_of_one_timeline_stay_closed_until_an_operator_chooses() {
     one.sql("SELECT pg_promote()");
     two.sql("SELECT pg_promote()");
     eventually("both are primaries", SOON, || (one.is_primary() && two.is_primary()).then_some(()));
-    // A round looks at the database, and the next one tells the others.
+    for (node, other) in [("node1", "node2"), ("node2", "node1")] {
+        eventually(&format!("{node} has heard that {other} is a primary too"), SOON, || {
+            let says = bed.gate(node).verdict()?;
+            let peers = says["peers"].as_array()?;
+            let heard = peers.iter().find(|peer| peer["label"] == other)?;
+            (says["local"]["timeline"] == 2 && heard["primary"] == true && heard["timeline"] == 2).then_some(())
+        });
+    }
+    // The round that told them has told the witness as well.
     std::thread::sleep(Duration::from_secs(1));
     bed.gate("node1").must(&["clear"]);
     bed.gate("node2").must(&["clear"]);
     takes_no_writes(&bed, "node1", Duration::from_secs(5));
     for node in ["node1", "node2"] {
         let since = Instant::now() - Duration::from_secs(5);
-        assert_eq!(bed.timeline().opened(node, Door::Check, Traffic::ReadWrite, since), None, "{node}");
+        assert_eq!(bed.look(|seen| seen.opened(node, Door::Check, Traffic::ReadWrite, since)), None, "{node}");
         assert!(says(&bed, node).contains("imeline"), "it says why: {}", says(&bed, node));
     }
 
     let chosen = Instant::now();
-    bed.gate("node2").must(&["open", "--for", "10m", "--reason", "node2 has the later writes"]);
+    let _ = bed.gate("node2").operate(&["open", "--for", "10m", "--reason", "node2 has the later writes"]);
     bed.wait_open("node2", Door::Check, Traffic::ReadWrite, chosen);
     takes_no_writes(&bed, "node1", Duration::from_secs(2));
     let second = bed.gate("node1").operate(&["open", "--for", "10m", "--reason", "a mistake"]);

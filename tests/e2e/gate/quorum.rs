@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use goahead_tests::bed::Plan;
 use goahead_tests::bed::timeline::{Door, Traffic};
+use goahead_tests::bed::{Bed, Plan};
+use goahead_tests::{SOON, eventually};
 
 use super::{gated, report, says};
 
@@ -38,5 +39,27 @@ fn a_restarted_gate_of_a_steady_primary_opens_soon() {
     bed.gate_mut("node1").launch(&[]);
     let opened = bed.wait_open("node1", Door::Check, Traffic::ReadWrite, started);
     report("gate started again, until writes are let in", opened - started);
+    bed.assert_one_writer();
+}
+
+#[test]
+fn a_voter_says_whom_it_acks() {
+    let mut bed = gated(Plan { repmgrd: false, ..Plan::default() });
+    let acks = |bed: &Bed, name: &str, holder: Option<&str>| {
+        eventually(&format!("{name} acks {holder:?}"), SOON, || {
+            let vote = bed.gate(name).verdict()?["vote"].clone();
+            let left = vote["left_us"].as_u64().is_some_and(|left| left > 0);
+            (vote["acks"].as_str() == holder && left == holder.is_some()).then_some(())
+        });
+    };
+    for name in ["node1", "node2", "witness"] {
+        acks(&bed, name, Some("node1"));
+    }
+    assert!(bed.gate("witness").must(&["status"]).contains("acks node1 for another"));
+    // An ack that is not asked for again ends.
+    bed.gate_mut("node1").kill();
+    for name in ["node2", "witness"] {
+        acks(&bed, name, None);
+    }
     bed.assert_one_writer();
 }

@@ -6,7 +6,7 @@ use goahead_tests::bed::timeline::{Door, Traffic};
 use goahead_tests::bed::{Bed, Plan, READ_ONLY, READ_WRITE};
 use goahead_tests::{SOON, eventually};
 
-use super::{gated, led_to, report, settle};
+use super::{gated, leads, report, session, settle};
 
 #[test]
 fn an_unchanged_configuration_for_patroni_steers() {
@@ -24,16 +24,14 @@ fn an_unchanged_configuration_for_patroni_steers() {
         .replace("NODE2", &bed.node("node2").address.to_string());
     bed.start_haproxy(&text);
     let haproxy = bed.haproxies.last().expect("just started");
-    for _ in 0..4 {
-        assert_eq!(haproxy.psql(ports[0]), led_to(&bed, "node1"));
-        assert_eq!(haproxy.psql(ports[1]), led_to(&bed, "node2"));
-    }
-    let mut session = haproxy.connect(ports[0]).expect("a session");
+    leads(&bed, haproxy, ports[0], "node1", 4);
+    leads(&bed, haproxy, ports[1], "node2", 4);
+    let mut session = session(haproxy, ports[0]);
     let closed = Instant::now();
     bed.gate("node1").must(&["close", "--for", "10m", "--reason", "a test"]);
     eventually("the session is cut", SOON, || session.simple_query("SELECT 1").is_err().then_some(()));
     report("operator's close, until Patroni's default checks (inter 3s fall 3) cut a session", closed.elapsed());
-    assert!(haproxy.up("primary").is_empty(), "{:?}", haproxy.servers("primary"));
+    assert!(haproxy.up("primary").is_empty(), "{:?}", haproxy.up("primary"));
 }
 
 /// harepd's conf.yml for a node, in the words of its README; beside it what it cannot say.
@@ -107,7 +105,7 @@ fn harepds_file_alone_steers_and_fails_over() {
     bed.start_haproxies();
     bed.watch();
     settle(&bed);
-    assert_eq!(bed.haproxy().psql(bed.pools.check_rw), led_to(&bed, "node1"));
+    leads(&bed, bed.haproxy(), bed.pools.check_rw, "node1", 1);
     // As with harepd, the primary takes reads too.
     bed.wait_open("node1", Door::Check, Traffic::ReadOnly, Instant::now());
 
@@ -118,6 +116,6 @@ fn harepds_file_alone_steers_and_fails_over() {
     report("harepd's file: promotion, until HAProxy sends writes there", opened.saturating_duration_since(promoted));
     bed.node("node1").start();
     super::takes_no_writes(&bed, "node1", std::time::Duration::from_secs(3));
-    assert_eq!(bed.haproxy().psql(bed.pools.check_rw), led_to(&bed, "node2"));
+    leads(&bed, bed.haproxy(), bed.pools.check_rw, "node2", 1);
     bed.assert_one_writer();
 }

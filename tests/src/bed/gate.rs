@@ -98,6 +98,22 @@ impl Gate {
         gate
     }
 
+    /// Starts another process with the same configuration: the other half of a gate. Both write to one log.
+    pub fn half(&self, arguments: &[&str]) -> Self {
+        let mut half = Self {
+            name: self.name.clone(),
+            net: self.net.clone(),
+            binary: self.binary.clone(),
+            conf: self.conf.clone(),
+            log: self.log.clone(),
+            health: self.health,
+            source: self.source,
+            child: None,
+        };
+        half.launch(arguments);
+        half
+    }
+
     /// Starts it again after [`Gate::kill`] or [`Gate::stop`].
     pub fn launch(&mut self, arguments: &[&str]) {
         let log = std::fs::File::options().create(true).append(true).open(&self.log).expect("log file");

@@ -65,15 +65,10 @@ impl Haproxy {
         std::fs::read_to_string(self.files.with_extension("log")).unwrap_or_default()
     }
 
-    /// The servers of a section with their states, such as `("node1", "UP")`.
-    pub fn servers(&self, section: &str) -> Vec<(String, String)> {
-        servers(&self.socket(), section)
-    }
-
     /// The servers of a section that take traffic.
     pub fn up(&self, section: &str) -> Vec<String> {
-        let up = self.servers(section).into_iter().filter(|(_, state)| state.starts_with("UP"));
-        up.map(|(name, _)| name).collect()
+        let servers = servers(&self.socket()).into_iter();
+        servers.filter(|server| server.section == section && server.is_up()).map(|server| server.name).collect()
     }
 
     /// A client's session as `app` through the listener at `port`.
@@ -110,22 +105,42 @@ impl Haproxy {
     }
 }
 
-/// Asks the HAProxy behind `socket` for the servers of a section; none when it does not answer.
-pub(super) fn servers(socket: &Path, section: &str) -> Vec<(String, String)> {
-    let rows = rows(socket).into_iter().filter(|row| row[0] == section);
-    rows.map(|row| (row[1].clone(), row[17].clone())).collect()
+/// A server of a section as HAProxy sees it.
+#[derive(Debug)]
+pub(super) struct Server {
+    section: String,
+    name: String,
+    state: String,
+}
+
+impl Server {
+    fn is_up(&self) -> bool {
+        self.state.starts_with("UP")
+    }
+
+    /// Whether traffic of this section goes to this node by it.
+    pub(super) fn takes(&self, section: &str, node: &str) -> bool {
+        self.section == section && self.name == node && self.is_up()
+    }
+}
+
+/// Asks the HAProxy behind `socket` for its servers; none when it does not answer.
+pub(super) fn servers(socket: &Path) -> Vec<Server> {
+    let field = |row: &Vec<String>, at: usize| row[at].clone();
+    let server = |row| Server { section: field(&row, 0), name: field(&row, 1), state: field(&row, 17) };
+    rows(socket).into_iter().map(server).collect()
 }
 
 /// The rows of `show stat` that stand for servers; their fields are numbered in HAProxy's management guide, 9.1.
 fn rows(socket: &Path) -> Vec<Vec<String>> {
     let Ok(mut stream) = UnixStream::connect(socket) else { return Vec::new() };
     let mut answer = String::new();
-    if stream.write_all(b"show stat\n").and_then(|()| stream.read_to_string(&mut answer)).is_err() {
+    // Of every section (-1), servers (4) alone.
+    if stream.write_all(b"show stat -1 4 -1\n").and_then(|()| stream.read_to_string(&mut answer)).is_err() {
         return Vec::new();
     }
     let rows = answer.lines().map(|line| line.split(',').map(ToOwned::to_owned).collect::<Vec<_>>());
-    rows.filter(|row| row.len() > 36 && !row[0].starts_with('#') && row[1] != "FRONTEND" && row[1] != "BACKEND")
-        .collect()
+    rows.filter(|row| row.len() > 36 && !row[0].starts_with('#')).collect()
 }
 
 impl Drop for Haproxy {

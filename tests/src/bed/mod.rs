@@ -2,6 +2,7 @@
 //!
 //! Several beds run side by side. Everything is below one short private directory, and ends when the bed is dropped.
 
+mod cluster;
 pub mod gate;
 pub mod haproxy;
 pub mod net;
@@ -13,8 +14,10 @@ mod watch;
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
+use self::cluster::Template;
 use self::gate::Gate;
 use self::haproxy::Haproxy;
 use self::net::{Lan, Loopbacks, Net};
@@ -82,6 +85,7 @@ pub struct Bed {
     plan: Plan,
     _loopbacks: Option<Loopbacks>,
     directory: tempfile::TempDir,
+    template: Arc<Template>,
 }
 
 impl Bed {
@@ -122,6 +126,7 @@ impl Bed {
             plan,
             _loopbacks: loopbacks,
             directory,
+            template: Template::shared(),
         };
         bed.build_cluster();
         let mut bed = bed;
@@ -129,67 +134,6 @@ impl Bed {
             bed.nodes.iter_mut().for_each(Node::start_repmgrd);
         }
         bed
-    }
-
-    fn build_cluster(&self) {
-        let (primary, standbys) = (&self.nodes[0], &self.nodes[1..self.nodes.len() - 1]);
-        let witness = self.witness();
-        let libraries = if self.plan.extension { "repmgr, goahead" } else { "repmgr" };
-        let gated = "goahead.gate = on\ngoahead.gate_watchdog = 100ms\n";
-        let gated = if self.plan.extension { gated } else { "" };
-        self.nodes.iter().for_each(repmgr::configure);
-        for node in [primary, witness] {
-            node.initdb();
-            let libraries = if node.witness { "repmgr" } else { libraries };
-            let gated = if node.witness { "" } else { gated };
-            let settings =
-                repmgr::common_settings(node.ports.postgres, libraries) + gated + &repmgr::own_settings(node);
-            repmgr::write(&node.data().join("postgresql.conf"), &settings);
-            repmgr::write(&node.hba(), &self.hba());
-            node.start();
-            node.sql("CREATE ROLE repmgr SUPERUSER LOGIN");
-            node.sql("CREATE DATABASE repmgr OWNER repmgr");
-        }
-        primary.sql("CREATE ROLE app SUPERUSER LOGIN PASSWORD 'app'");
-        primary.repmgr(&["primary", "register"]);
-        for standby in standbys {
-            self.clone_standby(standby);
-        }
-        let upstream = primary.address.to_string();
-        let port = primary.ports.postgres.to_string();
-        witness.repmgr(&["witness", "register", "-h", &upstream, "-p", &port, "-U", "repmgr", "-d", "repmgr"]);
-    }
-
-    /// Makes `standby` a copy of the first node by `repmgr standby clone`, starts and registers it.
-    pub fn clone_standby(&self, standby: &Node) {
-        self.copy_primary(standby);
-        standby.start();
-        standby.repmgr(&["standby", "register", "--force"]);
-    }
-
-    /// Makes the data directory of `standby` a copy of the first node's, pg_hba.conf with it; does not start it.
-    pub fn copy_primary(&self, standby: &Node) {
-        let upstream = self.nodes[0].address.to_string();
-        let port = self.nodes[0].ports.postgres.to_string();
-        let from = ["-h", &upstream, "-p", &port, "-U", "repmgr", "-d", "repmgr"];
-        standby.repmgr(&[&from[..], &["standby", "clone", "-c", "--without-barman", "--force"]].concat());
-        let path = standby.data().join("postgresql.conf");
-        let text = std::fs::read_to_string(&path).expect("postgresql.conf");
-        repmgr::write(&path, &(text + &repmgr::own_settings(standby)));
-    }
-
-    /// The administrator's pg_hba.conf.
-    fn hba(&self) -> String {
-        let [a, b, c, _] = self.nodes[0].address.octets();
-        let mut text = "# The administrator's own file.\nlocal all all trust\n".to_owned();
-        for network in ["127.0.0.1/32".to_owned(), format!("{a}.{b}.{c}.0/24")] {
-            text += &format!("host repmgr,replication repmgr {network} trust\n");
-        }
-        for (address, _) in &self.sources {
-            text += &format!("host all app {address}/32 scram-sha-256 # applications\n");
-        }
-        // An HAProxy that is not told its source calls from here.
-        text + "host all app 127.0.0.1/32 scram-sha-256 # applications\n"
     }
 
     /// Where its files are: nN is the data directory of node N, sN has its socket, repmgrN.conf and gateN.yml are theirs.
@@ -324,9 +268,14 @@ impl Bed {
         }
     }
 
-    /// Starts one HAProxy with sections of one's own.
+    /// Starts one HAProxy with sections of one's own, in the place of the first.
     pub fn start_haproxy(&mut self, configuration: &str) {
-        let (address, net) = self.sources[0].clone();
+        self.start_haproxy_at(0, configuration);
+    }
+
+    /// Starts one HAProxy with sections of one's own, in the place of the one with this number.
+    pub fn start_haproxy_at(&mut self, place: usize, configuration: &str) {
+        let (address, net) = self.sources[place].clone();
         let files = self.directory.path().join(format!("own{}", self.haproxies.len()));
         self.haproxies.push(Haproxy::start(&net, address, &files, configuration));
     }
@@ -346,17 +295,6 @@ impl Bed {
         let node = self.node(name);
         eventually(&format!("{name} is promoted"), 2 * SOON, || node.is_primary().then(Instant::now))
     }
-
-    /// Brings the old primary back as a standby of `primary`, as repmgr's manual says: pg_rewind, then start.
-    pub fn rejoin(&self, name: &str, primary: &str) {
-        let primary = self.node(primary);
-        // Until its first checkpoint a new primary's control file shows the old timeline, and pg_rewind before 16 finds
-        // nothing to do.
-        primary.sql("CHECKPOINT");
-        let to = format!("host={} port={} user=repmgr dbname=repmgr", primary.address, primary.ports.postgres);
-        let files = "--config-files=postgresql.conf";
-        self.node(name).repmgr(&["node", "rejoin", "-d", &to, "--force-rewind", files]);
-    }
 }
 
 impl Drop for Bed {
@@ -365,7 +303,7 @@ impl Drop for Bed {
             return;
         }
         if let Some(poller) = &self.poller {
-            crate::complain(&format!("--- what was seen\n{}", poller.timeline()));
+            crate::complain(&format!("--- what was seen\n{}", poller.look(ToString::to_string)));
         }
         for node in &self.nodes {
             crate::complain(&format!("--- {}: log of PostgreSQL\n{}", node.name, tail(&without_checks(&node.log()))));

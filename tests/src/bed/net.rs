@@ -65,10 +65,15 @@ impl Net {
     }
 }
 
-/// Whether this process may make network namespaces, that is, is root; says loudly when a test is skipped for that.
+/// Whether this process may make network namespaces, that is, is root.
+pub fn namespaces() -> bool {
+    rustix::process::geteuid().is_root()
+        && Command::new("unshare").args(["--net", "true"]).status().is_ok_and(|status| status.success())
+}
+
+/// As [`namespaces`]; says loudly when a test is skipped for that.
 pub fn namespaces_or_skip(test: &str) -> bool {
-    let may = rustix::process::geteuid().is_root()
-        && Command::new("unshare").args(["--net", "true"]).status().is_ok_and(|status| status.success());
+    let may = namespaces();
     if !may {
         eprintln!("\n*** SKIPPED: {test}\n*** it parts a network and needs root with network namespaces\n");
     }
@@ -153,9 +158,11 @@ impl Loopbacks {
     }
 }
 
-/// `count` different TCP ports that are free on every address now.
+/// `count` different TCP ports that are free on every address now, below those that the system gives to connections: a
+/// check could have one of these just when somebody is to listen there.
 pub fn free_ports(count: usize) -> Vec<u16> {
-    let any = SocketAddr::from(([0, 0, 0, 0], 0));
-    let listeners: Vec<TcpListener> = (0..count).map(|_| TcpListener::bind(any).expect("a free port")).collect();
+    let any = || SocketAddr::from(([0, 0, 0, 0], rand::random_range(15_000..32_000)));
+    let listener = || eventually("a free port", SOON, || TcpListener::bind(any()).ok());
+    let listeners: Vec<TcpListener> = (0..count).map(|_| listener()).collect();
     listeners.iter().map(|listener| listener.local_addr().expect("its address").port()).collect()
 }

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 
 use super::gate::Gate;
 use super::net::Net;
-use crate::postgres::{programs, run};
+use crate::postgres::programs;
 use crate::process::{self, User};
 use crate::{SOON, eventually};
 
@@ -264,14 +264,6 @@ impl Node {
     /// repmgrd's log.
     pub fn repmgrd_log(&self) -> String {
         std::fs::read_to_string(self.path("repmgrd")).unwrap_or_default()
-    }
-
-    /// A new data directory.
-    pub(super) fn initdb(&self) {
-        let mut command = self.program("initdb");
-        command.args(["--no-sync", "--no-instructions", "-k", "-A", "trust", "-U", "postgres"]);
-        command.args(["-E", "UTF8", "--locale=C", "-D"]).arg(self.data());
-        run(&mut command);
     }
 }
 

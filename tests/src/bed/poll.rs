@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -103,7 +103,7 @@ fn dial(source: Ipv4Addr, to: SocketAddrV4) -> std::io::Result<TcpStream> {
 #[derive(Debug)]
 pub struct Poller {
     stop: Arc<AtomicBool>,
-    samples: Arc<Mutex<Vec<Sample>>>,
+    seen: Arc<Mutex<Timeline>>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -111,7 +111,7 @@ impl Poller {
     /// Asks all of these from now on.
     pub fn start(targets: Vec<Target>) -> Self {
         let mut poller =
-            Self { stop: Arc::default(), samples: Arc::default(), threads: Vec::with_capacity(targets.len()) };
+            Self { stop: Arc::default(), seen: Arc::default(), threads: Vec::with_capacity(targets.len()) };
         for target in targets {
             let net = target.net.clone();
             poller.each_period(net, move |record| {
@@ -133,21 +133,21 @@ impl Poller {
 
     /// Calls `ask` every period in a thread of its own, which hands what it saw to its argument.
     pub fn each_period(&mut self, net: Net, ask: impl Fn(&dyn Fn(Sample)) + Send + Sync + 'static) {
-        let (stop, samples) = (Arc::clone(&self.stop), Arc::clone(&self.samples));
+        let (stop, seen) = (Arc::clone(&self.stop), Arc::clone(&self.seen));
         self.threads.push(std::thread::spawn(move || {
             net.run(|| {
                 while !stop.load(Ordering::Relaxed) {
                     let begun = Instant::now();
-                    ask(&|sample| samples.lock().expect("no panic under this lock").push(sample));
+                    ask(&|sample| seen.lock().unwrap_or_else(PoisonError::into_inner).0.push(sample));
                     std::thread::sleep(PERIOD.saturating_sub(begun.elapsed()));
                 }
             });
         }));
     }
 
-    /// What was seen so far.
-    pub fn timeline(&self) -> Timeline {
-        Timeline(self.samples.lock().expect("no panic under this lock").clone())
+    /// Looks at what was seen so far, without a copy: nothing is added meanwhile.
+    pub fn look<T>(&self, at: impl FnOnce(&Timeline) -> T) -> T {
+        at(&self.seen.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

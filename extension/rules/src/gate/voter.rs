@@ -95,6 +95,17 @@ impl Voter {
         }
     }
 
+    /// The ack that is in force.
+    pub fn held(&self, now: Micros) -> Option<Held> {
+        let held = self.last.as_ref().filter(|hold| now < hold.until)?;
+        Some(Held { node: held.node.clone(), left: between(now, held.until) })
+    }
+
+    /// For how much longer it abstains; none: it votes.
+    pub fn abstains(&self, now: Micros) -> Option<Duration> {
+        Some(between(now, self.abstains_until)).filter(|left| !left.is_zero())
+    }
+
     fn note(&mut self, settings: &Settings, node: &str, facts: &NodeFacts) {
         // The database of a witness is a cluster of its own.
         if settings.members.iter().any(|member| member.name == node && !member.witness) {
@@ -172,12 +183,11 @@ impl Voter {
         let mine = |hold: &Hold| hold.node == ask.from && hold.boot_id == ask.boot_id;
         let last_other = self.last.as_ref().filter(|hold| !mine(hold)).map_or(Micros::MIN, |hold| hold.until);
         let others = self.others_until.max(last_other);
-        let held = self.last.as_ref().filter(|hold| now < hold.until);
         Vote {
             ack,
             clear_for: between(others, now),
-            held: held.map(|hold| Held { node: hold.node.clone(), left: between(now, hold.until) }),
-            abstains: Some(between(now, self.abstains_until)).filter(|left| !left.is_zero()),
+            held: self.held(now),
+            abstains: self.abstains(now),
             leader: self.leader(ask),
         }
     }

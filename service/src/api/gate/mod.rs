@@ -63,9 +63,10 @@ async fn answer(State(face): State<Arc<Face>>, request: Request) -> Response {
     let snapshot = face.gate.snapshot();
     let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
     if path == "/gate" {
-        let body =
-            if method == Method::Get { json(&documents::gate(&face.gate, &snapshot)) } else { ().into_response() };
-        return body;
+        if method != Method::Get {
+            return ().into_response();
+        }
+        return json(&documents::gate(&face.gate, &face.gate.shown()));
     }
     let (status, body) = patroni(method, path, query, &view::judged(face.gate.settings(), &snapshot));
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);

@@ -3,12 +3,13 @@
 use std::fmt::Write;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use super::super::{CommandResult, Failure, print, small_runtime};
 use crate::gate::clock;
 use crate::gate::control;
 use crate::gate::settings::Mode;
-use crate::gate::snapshot::{By, Local, PeerView, Snapshot, Why};
+use crate::gate::snapshot::{By, Local, PeerView, Snapshot, Vote, Why};
 
 /// Arguments of `goahead gate status`.
 #[derive(Debug, clap::Args)]
@@ -60,6 +61,9 @@ pub fn text(snapshot: &Snapshot) -> String {
     }
     let votes = snapshot.votes;
     let _ = writeln!(text, "votes      {} of {}, {} needed", votes.got, votes.voters, votes.needed);
+    if let Some(vote) = &snapshot.vote {
+        let _ = writeln!(text, "own vote   {}", own(vote));
+    }
     let _ = writeln!(text, "database   {}", database(snapshot.local.as_ref(), snapshot.local_error.as_deref()));
     let _ = writeln!(text, "lines      {}", lines(snapshot));
     for peer in &snapshot.peers {
@@ -90,6 +94,15 @@ fn headline(snapshot: &Snapshot) -> String {
 
 fn line(why: &Why) -> &str {
     if why.text.is_empty() { &why.code } else { &why.text }
+}
+
+fn own(vote: &Vote) -> String {
+    let seconds = |micros: u64| Duration::from_micros(micros).as_secs_f64();
+    match (&vote.acks, vote.left_us, vote.abstains_us) {
+        (Some(node), left, _) => format!("acks {node} for another {:.2} s", seconds(left.unwrap_or(0))),
+        (None, _, Some(left)) => format!("acks nobody for another {:.2} s: it has just started", seconds(left)),
+        (None, _, None) => "acks nobody".to_owned(),
+    }
 }
 
 fn database(local: Option<&Local>, error: Option<&str>) -> String {

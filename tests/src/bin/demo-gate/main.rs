@@ -21,6 +21,8 @@ fn main() -> ExitCode {
     std::thread::spawn(wait_for_signals);
     let quiet = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
+        // Ctrl-C ends a program that was run here as well, and that may be noticed first.
+        std::thread::sleep(Duration::from_millis(100));
         if !interrupted() {
             quiet(panic);
         }
@@ -175,15 +177,22 @@ impl Changes {
     /// What is watched, how it stands, and whether traffic flows there.
     fn now(&self, bed: &Bed) -> Vec<(String, String, bool)> {
         let mut all = Vec::new();
-        for node in bed.data_nodes() {
-            if let Some(verdict) = node.gate.as_ref().and_then(gate::Gate::verdict) {
-                let open = verdict["verdict"]["rw"] == true;
-                let (code, _) = reason(&verdict, "rw_reasons");
-                if code.is_empty() {
-                    // It has not decided yet.
-                    continue;
+        for node in &bed.nodes {
+            if let Some(says) = node.gate.as_ref().and_then(gate::Gate::verdict) {
+                if let (true, Some(holder)) = (node.witness, says["vote"]["acks"].as_str()) {
+                    all.push((format!("{} vote", node.name), format!("acks {holder}"), true));
+                } else if node.witness {
+                    all.push((format!("{} vote", node.name), "acks nobody".to_owned(), false));
                 }
-                all.push((format!("{} gate", node.name), format!("writes {}: {code}", state(open)), open));
+                let open = says["verdict"]["rw"] == true;
+                let (code, _) = reason(&says, "rw_reasons");
+                // Without a reason it has not decided yet.
+                if !code.is_empty() {
+                    all.push((format!("{} gate", node.name), format!("writes {}: {code}", state(open)), open));
+                }
+            }
+            if node.witness {
+                continue;
             }
             let up = bed.haproxy().up("check_rw").contains(&node.name);
             let words = if up { "sends writes there" } else { "sends no writes there" };
@@ -220,6 +229,18 @@ fn reason(verdict: &serde_json::Value, which: &str) -> (String, String) {
     (text("code"), text("text"))
 }
 
+/// Whom a gate's voter holds an ack for, and until when.
+fn vote(says: &serde_json::Value) -> String {
+    let seconds = |key: &str| says["vote"][key].as_f64().map(|micros| micros / 1e6);
+    match (says["vote"]["acks"].as_str(), seconds("left_us"), seconds("abstains_us")) {
+        (Some(holder), Some(left), _) => {
+            format!("acks {holder} for another {left:.2} s; until then it acks nobody else")
+        }
+        (_, _, Some(left)) => format!("acks nobody for another {left:.2} s: it has just started"),
+        _ => "acks nobody".to_owned(),
+    }
+}
+
 /// Prints what each gate says and why, and where HAProxy sends whom.
 fn tell(bed: &Bed, screen: &Screen) {
     for node in bed.data_nodes() {
@@ -227,6 +248,11 @@ fn tell(bed: &Bed, screen: &Screen) {
         for (which, traffic) in [("rw", "writes"), ("ro", "reads")] {
             let (_, why) = reason(&verdict, &format!("{which}_reasons"));
             screen.verdict(&node.name, traffic, verdict["verdict"][which] == true, &why);
+        }
+    }
+    for node in &bed.nodes {
+        if let Some(says) = node.gate.as_ref().and_then(gate::Gate::verdict) {
+            screen.vote(&node.name, &vote(&says));
         }
     }
     let timeline = bed.timeline();

@@ -3,6 +3,9 @@
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
+/// Columns of the narrowest terminal that people use.
+const WIDTH: usize = 80;
+
 /// Where the demo prints.
 pub struct Screen {
     colour: bool,
@@ -17,12 +20,15 @@ impl Screen {
 
     /// A new part of the demo.
     pub fn step(&self, text: &str) {
-        self.line(&format!("\n{}", self.paint("1", &format!("==> {text}"))));
+        self.line("");
+        for (number, line) in wrapped(text, WIDTH - 4).iter().enumerate() {
+            self.line(&self.paint("1", &format!("{}{line}", if number == 0 { "==> " } else { "    " })));
+        }
     }
 
     /// A line beside.
     pub fn note(&self, text: &str) {
-        self.line(&format!("    {text}"));
+        wrapped(text, WIDTH - 4).iter().for_each(|line| self.line(&format!("    {line}")));
     }
 
     /// Something that changed, so long after the part began.
@@ -34,12 +40,24 @@ impl Screen {
     /// What a gate says of one kind of traffic.
     pub fn verdict(&self, node: &str, traffic: &str, open: bool, why: &str) {
         let state = if open { self.paint("1;32", "OPEN  ") } else { self.paint("31", "closed") };
-        self.line(&format!("    {node:8} {traffic:6} {state}  {why}"));
+        let mut lines = wrapped(why, WIDTH - 28).into_iter();
+        self.line(&format!("    {node:8} {traffic:6} {state}  {}", lines.next().unwrap_or_default()));
+        lines.for_each(|line| self.line(&format!("{:28}{line}", "")));
+    }
+
+    /// What a gate's voter says.
+    pub fn vote(&self, node: &str, words: &str) {
+        self.line(&format!("    {node:8} vote           {words}"));
     }
 
     /// A command that is run.
     pub fn command(&self, text: &str) {
-        self.line(&format!("    {}", self.paint("36", &format!("$ {text}"))));
+        let lines = wrapped(&format!("$ {text}"), WIDTH - 8);
+        for (number, line) in lines.iter().enumerate() {
+            let indent = if number == 0 { "    " } else { "        " };
+            let end = if number + 1 < lines.len() { " \\" } else { "" };
+            self.line(&format!("{indent}{}", self.paint("36", &format!("{line}{end}"))));
+        }
     }
 
     /// A line that a command printed.
@@ -55,4 +73,19 @@ impl Screen {
         // A reader that has gone away is no failure of the demo.
         let _ = writeln!(std::io::stdout(), "{text}");
     }
+}
+
+/// The words of a text in lines of at most `width` characters; a longer word has a line of its own.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }

@@ -33,7 +33,7 @@ impl Node {
     async fn start(at: usize, harepd: bool, master: i32) -> Self {
         if harepd {
             let says = Says::of(known(at, master));
-            let port = says.serve().await;
+            let (port, _) = says.serve(local(0)).await;
             Self::Harepd(says, port)
         } else {
             let table = Rows::of(rows(master));
@@ -59,8 +59,9 @@ impl Node {
 
 /// A harepd's pass on the data node `at`.
 async fn pass(nodes: &[Node], at: usize, master: i32) -> Lines {
-    let neighbours = vec![nodes[1 - at].port()];
-    let client = Harepd { primary_ip: IPS[at].into(), table: known(at, master), neighbours, witness: nodes[2].port() };
+    let neighbours = vec![local(nodes[1 - at].port())];
+    let client =
+        Harepd { primary_ip: IPS[at].into(), table: known(at, master), neighbours, witness: local(nodes[2].port()) };
     client.pass().await
 }
 

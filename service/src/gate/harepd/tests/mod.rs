@@ -87,6 +87,10 @@ fn peer(host: &str, port: u16) -> Peer {
     Peer { name: None, host: host.to_owned(), port, witness: false }
 }
 
+fn local(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
 /// Asks as the gate does.
 async fn learn(port: u16) -> Result<LegacyView, String> {
     let peer = peer("127.0.0.1", port);

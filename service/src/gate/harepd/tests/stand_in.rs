@@ -2,6 +2,7 @@
 //! (rows of the table: the order of its questions, whom it believes, what it does then).
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -9,6 +10,7 @@ use hyper::body::{Bytes, Frame, Incoming};
 use hyper::{HeaderMap, Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
 
 /// Text as field `tag`.
 pub fn text(tag: u8, value: &str) -> Vec<u8> {
@@ -106,12 +108,12 @@ impl Says {
         Self(Arc::new(Mutex::new(Some(known))), Arc::default())
     }
 
-    /// Serves until the listener's task is dropped with the runtime.
-    pub async fn serve(&self) -> u16 {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    /// Serves at this address until the task that is given is aborted, or dropped with the runtime; its port.
+    pub async fn serve(&self, address: SocketAddr) -> (u16, JoinHandle<()>) {
+        let listener = TcpListener::bind(address).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let says = self.clone();
-        tokio::spawn(async move {
+        let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let says = says.clone();
                 let service = hyper::service::service_fn(move |request| says.clone().answer(request));
@@ -121,7 +123,7 @@ impl Says {
                 );
             }
         });
-        port
+        (port, task)
     }
 
     async fn answer(
@@ -152,15 +154,15 @@ impl Says {
     }
 }
 
-/// A harepd's question to `port`, and the bytes of the answer; an error for every status but 0.
-pub async fn ask(port: u16, question: &[u8]) -> Result<(HeaderMap, Bytes), String> {
+/// A harepd's question to a server, and the bytes of the answer; an error for every status but 0.
+pub async fn ask(to: SocketAddr, question: &[u8]) -> Result<(HeaderMap, Bytes), String> {
     let failed = |error: &dyn std::fmt::Display| error.to_string();
-    let stream = TcpStream::connect(("127.0.0.1", port)).await.map_err(|error| failed(&error))?;
+    let stream = TcpStream::connect(to).await.map_err(|error| failed(&error))?;
     let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
         .await
         .map_err(|error| failed(&error))?;
     tokio::spawn(connection);
-    let request = Request::post(format!("http://127.0.0.1:{port}/models.ClusterInfo/GetClusterInfo"))
+    let request = Request::post(format!("http://{to}/models.ClusterInfo/GetClusterInfo"))
         .header("content-type", "application/grpc")
         .header("user-agent", "grpc-go/1.35.0")
         .header("te", "trailers")
@@ -184,8 +186,8 @@ pub type Lines = Option<(bool, bool)>;
 pub struct Harepd {
     pub primary_ip: String,
     pub table: Known,
-    pub neighbours: Vec<u16>,
-    pub witness: u16,
+    pub neighbours: Vec<SocketAddr>,
+    pub witness: SocketAddr,
 }
 
 impl Harepd {
@@ -205,9 +207,9 @@ impl Harepd {
         }
     }
 
-    async fn learn(&self, port: u16) -> Option<Known> {
+    async fn learn(&self, from: SocketAddr) -> Option<Known> {
         let question = [text(1, &self.primary_ip), number(2, 1)].concat();
-        let (_, answer) = ask(port, &question).await.ok()?;
+        let (_, answer) = ask(from, &question).await.ok()?;
         Some(Known::read(&answer[5..]))
     }
 

@@ -38,7 +38,7 @@ fn the_answer_is_encoded_as_harepds_own() {
 #[tokio::test]
 async fn our_server_answers_a_harepd_byte_for_byte() {
     let (port, _stop) = serve("node2", Rows::of(rows(1)), None).await;
-    let (headers, body) = ask(port, b"\x0a\x0810.0.0.1\x10\x01").await.unwrap();
+    let (headers, body) = ask(local(port), b"\x0a\x0810.0.0.1\x10\x01").await.unwrap();
     let wanted = b"\x0a\x09127.0.0.1\x10\x02\x1a\x05node2\x22\x0810.0.0.3\x2a\x0810.0.0.2\x32\x0810.0.0.1";
     assert_eq!(body, framed(wanted));
     assert!(headers["content-type"].to_str().unwrap().starts_with("application/grpc"));
@@ -56,7 +56,7 @@ async fn our_client_asks_a_harepd_byte_for_byte() {
         master: vec!["10.0.0.1".into()],
     };
     let says = Says::of(known);
-    let view = learn(says.serve().await).await.unwrap();
+    let view = learn(says.serve(local(0)).await.0).await.unwrap();
     let wanted = LegacyView {
         ip: "10.0.0.2".to_owned(),
         node_name: "node2".to_owned(),
@@ -77,7 +77,7 @@ async fn our_client_asks_a_harepd_byte_for_byte() {
 #[tokio::test]
 async fn a_server_whose_database_is_down_says_so() {
     let (port, _stop) = serve("node2", Rows::default(), None).await;
-    let why = ask(port, b"").await.unwrap_err();
+    let why = ask(local(port), b"").await.unwrap_err();
     assert!(why.contains("14") && why.contains("the%20database%20is%20down"), "{why}");
     let why = learn(port).await.unwrap_err();
     assert!(why.contains("Unavailable") && why.contains("the database is down"), "{why}");
@@ -86,7 +86,7 @@ async fn a_server_whose_database_is_down_says_so() {
 #[tokio::test]
 async fn a_harepd_without_a_witness_gives_an_error_and_our_server_an_answer() {
     let says = Says::default();
-    let why = learn(says.serve().await).await.unwrap_err();
+    let why = learn(says.serve(local(0)).await.0).await.unwrap_err();
     assert!(why.contains("no rows in result set"), "{why}");
     let mut two = rows(1);
     two.pop();
@@ -134,9 +134,9 @@ async fn gates_and_harepds_share_the_port() {
 #[tokio::test]
 async fn a_message_that_is_none_or_too_long_is_refused() {
     let (port, _stop) = serve("node1", Rows::of(rows(1)), None).await;
-    assert!(ask(port, b"\x0a\x7f").await.is_err());
-    assert!(ask(port, &[0x0a; 100_000]).await.is_err());
-    assert!(ask(port, b"").await.is_ok());
+    assert!(ask(local(port), b"\x0a\x7f").await.is_err());
+    assert!(ask(local(port), &[0x0a; 100_000]).await.is_err());
+    assert!(ask(local(port), b"").await.is_ok());
 }
 
 #[tokio::test]

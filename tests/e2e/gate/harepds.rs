@@ -1,0 +1,124 @@
+//! A cluster on its way from harepd: some nodes run a gate, the others still a harepd (a stand-in that speaks and decides
+//! as harepd does), over a real `repmgr.nodes`.
+
+#[path = "../../../service/src/gate/harepd/tests/stand_in.rs"]
+#[expect(dead_code, reason = "the service's own tests look at more of it")]
+mod stand_in;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use goahead_tests::bed::node::Node;
+use goahead_tests::bed::timeline::{Door, Traffic};
+use goahead_tests::bed::{Bed, Plan};
+use goahead_tests::{SOON, eventually};
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+
+use self::stand_in::{Harepd, Known, Lines, Says};
+use super::says;
+
+const NAMES: [&str; 3] = ["node1", "node2", "witness"];
+const OPEN: Lines = Some((true, true));
+const READS: Lines = Some((false, true));
+
+/// What a harepd of this node reads in `repmgr.nodes`.
+fn known(bed: &Bed, name: &str) -> Known {
+    let ip = |name: &str| bed.node(name).address.to_string();
+    let (node_id, node_name) = (bed.node(name).number, name.to_owned());
+    Known {
+        ip: ip(name),
+        node_id,
+        node_name,
+        witness: ip("witness"),
+        slaves: vec![ip("node2")],
+        master: vec![ip("node1")],
+    }
+}
+
+/// Where others ask this node, whichever runs there.
+fn asked_at(node: &Node) -> SocketAddr {
+    SocketAddr::from((node.address, node.ports.peer))
+}
+
+/// One pass of a harepd on this node of data.
+fn pass(bed: &Bed, runtime: &Runtime, name: &str) -> Lines {
+    let other = if name == "node1" { "node2" } else { "node1" };
+    let harepd = Harepd {
+        primary_ip: bed.node(name).address.to_string(),
+        table: known(bed, name),
+        neighbours: vec![asked_at(bed.node(other))],
+        witness: asked_at(bed.witness()),
+    };
+    runtime.block_on(harepd.pass())
+}
+
+/// Starts a gate on each node of which `runs_harepd` is not so, and harepds elsewhere.
+fn start(bed: &mut Bed, runtime: &Runtime, runs_harepd: impl Fn(&str) -> bool, migrate: bool) -> Vec<JoinHandle<()>> {
+    let mut harepds = Vec::new();
+    for name in NAMES {
+        if runs_harepd(name) {
+            let (_, task) = runtime.block_on(Says::of(known(bed, name)).serve(asked_at(bed.node(name))));
+            harepds.push(task);
+        } else {
+            let configuration = bed.configuration(name) + &format!("grpc: true\nmigrate_from_harepd: {migrate}\n");
+            bed.start_gate(name, &configuration, if name == "witness" { &["--server-only"] } else { &[] });
+        }
+    }
+    harepds
+}
+
+/// Ends both kinds.
+fn stop(bed: &mut Bed, runtime: &Runtime, harepds: Vec<JoinHandle<()>>) {
+    bed.nodes.iter_mut().for_each(|node| {
+        if let Some(mut gate) = node.gate.take() {
+            gate.stop();
+        }
+    });
+    for harepd in harepds {
+        harepd.abort();
+        let _ = runtime.block_on(harepd);
+    }
+}
+
+#[test]
+fn in_every_mix_of_three_nodes_all_believe_the_primary() {
+    let mut bed = Bed::build(Plan { repmgrd: false, ..Plan::default() });
+    bed.install_rules();
+    let runtime = Runtime::new().expect("a runtime");
+    for mix in 0..8 {
+        let runs_harepd =
+            |name: &str| NAMES.iter().position(|known| *known == name).is_some_and(|at| mix >> at & 1 == 1);
+        let harepds = start(&mut bed, &runtime, runs_harepd, true);
+        if runs_harepd("node1") {
+            // A gate that has just started reads its table first.
+            eventually(&format!("mix {mix:03b}: harepd opens"), SOON, || {
+                (pass(&bed, &runtime, "node1") == OPEN).then_some(())
+            });
+        } else {
+            let others = NAMES[1..].iter().filter(|name| runs_harepd(name)).count();
+            eventually(&format!("mix {mix:03b}: the gate opens by {others} harepds' answers"), SOON, || {
+                let says = bed.gate("node1").verdict()?;
+                (says["rw"] == true && says["votes"]["migrated"] == others && says["votes"]["got"] == 3).then_some(())
+            });
+        }
+        if runs_harepd("node2") {
+            eventually(&format!("mix {mix:03b}: harepd of the standby lets reads in"), SOON, || {
+                (pass(&bed, &runtime, "node2") == READS).then_some(())
+            });
+        } else {
+            eventually(&format!("mix {mix:03b}: the standby's gate lets reads in"), SOON, || {
+                let says = bed.gate("node2").verdict()?;
+                (says["ro"] == true && says["rw"] == false).then_some(())
+            });
+        }
+        stop(&mut bed, &runtime, harepds);
+    }
+
+    // Without being told so a gate counts no harepd.
+    let harepds = start(&mut bed, &runtime, |name| name != "node1", false);
+    bed.watch();
+    eventually("it says why", SOON, || says(&bed, "node1").contains("migrate_from_harepd: true").then_some(()));
+    bed.assert_stays_closed("node1", Door::Check, Traffic::ReadWrite, Duration::from_secs(4));
+    stop(&mut bed, &runtime, harepds);
+}
