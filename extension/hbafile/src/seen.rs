@@ -42,6 +42,13 @@ impl Identity {
     }
 }
 
+impl std::fmt::Display for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { device, inode, modified: (seconds, nanoseconds), size } = self;
+        write!(f, "{device} {inode} {seconds}.{nanoseconds:09} {size}")
+    }
+}
+
 impl From<&Metadata> for Identity {
     fn from(metadata: &Metadata) -> Self {
         Self {
@@ -116,7 +123,7 @@ impl Seen {
     }
 
     /// Whether the text is all of the file, and the last writer has been gone for a while.
-    fn is_quiet(&self) -> bool {
+    pub fn is_quiet(&self) -> bool {
         let Ok(metadata) = self.file.metadata() else { return false };
         if Identity::from(&metadata) != self.identity || metadata.len() != self.text.len() as u64 {
             return false;

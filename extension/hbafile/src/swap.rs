@@ -65,6 +65,24 @@ pub(crate) fn is_untold(place: &Place) -> bool {
     place.beside(UNTOLD).symlink_metadata().is_ok()
 }
 
+/// The server has yet to be told, again.
+pub(crate) fn set_untold(place: &Place) -> std::io::Result<()> {
+    Mark::set(place).map(Mark::keep)
+}
+
+/// Notes that the server's gated lines are closed although it was not told of the file that lies there. It counts for
+/// this file as it is: after any change nobody knows what was loaded in between.
+pub(crate) fn set_shut(place: &Place, file: &Identity) {
+    // Who cannot note it does it again.
+    let _ = std::fs::write(place.beside(UNTOLD), file.to_string());
+}
+
+/// Whether that is so for the file that lies there now.
+pub(crate) fn is_shut(place: &Place) -> bool {
+    let noted = std::fs::read_to_string(place.beside(UNTOLD)).unwrap_or_default();
+    Identity::of(&place.target).is_ok_and(|now| now.to_string() == noted)
+}
+
 /// The server has been told.
 pub(crate) fn told(place: &Place) {
     let _ = std::fs::remove_file(place.beside(UNTOLD));
@@ -140,7 +158,7 @@ pub(crate) fn settle(new: &Path, place: &Place, seen: &Seen, ours: Identity) -> 
     }
 }
 
-fn exchange(one: &Path, other: &Path) -> Result<(), Errno> {
+pub(crate) fn exchange(one: &Path, other: &Path) -> Result<(), Errno> {
     renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)
 }
 
