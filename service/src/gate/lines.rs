@@ -13,6 +13,9 @@ use tokio::time::timeout;
 
 use super::clock::{self, Micros};
 
+/// How long a server may take to load a text that stands in: a round that is late once closes for certain.
+const LOADING: Duration = Duration::from_secs(1);
+
 /// Why the lines are not as they should be.
 #[derive(Debug)]
 pub enum Miss {
@@ -124,7 +127,7 @@ impl Place {
         let dialect = Dialect::packaged(self.major);
         let mut good = self.good.lock().unwrap_or_else(PoisonError::into_inner);
         let untold = locked.must_reload();
-        let closed: Closed = locked.shut(&dialect, &mut good, &mut self.server(), limit)?;
+        let closed: Closed = locked.shut(&dialect, &mut good, &mut self.server(), limit.max(LOADING))?;
         match (closed.trouble(), &closed.goes_by) {
             (None, _) if untold || closed.changed() => {
                 let text = locked.text()?;
