@@ -131,7 +131,8 @@ fn a_previous_version_comes_back_without_its_open_lines() {
 
 #[test]
 fn lines_that_a_gate_keeps_stay_beside_the_rows() {
-    const OPEN: &str = "local \"own\" \"own\" scram-sha-256 # goahead:haproxy-rw-1 applies=primary by=gate otherwise=reject\n";
+    const OPEN: &str =
+        "local \"own\" \"own\" scram-sha-256 # goahead:haproxy-rw-1 applies=primary by=gate otherwise=reject\n";
     let closed = OPEN.replace("scram-sha-256", "reject");
     let server = Postgres::start();
     let _ = server.database("fleet");

@@ -17,6 +17,9 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
+/// How often closing begins anew when somebody else changes the file.
+const TRIES: u32 = 3;
+
 /// What closing has done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Closed {
@@ -59,7 +62,9 @@ impl Closed {
         let server = match &self.goes_by {
             GoesBy::File => "no gated line is open".to_owned(),
             GoesBy::StandIn => "the server has loaded the last text that does, with the gated lines closed".to_owned(),
-            GoesBy::Earlier(why) => format!("the server keeps the rules that it has, and open ones may be among them: {why}"),
+            GoesBy::Earlier(why) => {
+                format!("the server keeps the rules that it has, and open ones may be among them: {why}")
+            }
         };
         Some(format!("the file does not load, so {server}: {problem}; {}", problem.mend))
     }
@@ -78,20 +83,27 @@ impl Locked {
         server: &mut dyn Server,
         limit: Duration,
     ) -> Result<Closed, Error> {
-        let Edited { previous, text, .. } = self.edit(|text| Ok(hba::close(text)), |_| Ok(()))?;
-        let rules = hba::open_gated(&previous);
-        let problems = self.problems(&text, dialect);
-        let goes_by = if problems.is_empty() {
-            self.tell(server)?;
-            GoesBy::File
-        } else if !server.runs() || !(self.must_reload() || good.may_be_open()) {
-            GoesBy::File
-        } else if swap::is_shut(self.place()) {
-            GoesBy::StandIn
-        } else {
-            self.shut_by(dialect, good, server, limit)?
-        };
-        Ok(Closed { rules, problems, goes_by })
+        let mut rules = Vec::new();
+        for _ in 0..TRIES {
+            good.look(self.target(), dialect);
+            let Edited { previous, text, .. } = self.edit(|text| Ok(hba::close(text)), |_| Ok(()))?;
+            rules.extend(hba::open_gated(&previous));
+            let problems = self.problems(&text, dialect);
+            let goes_by = if problems.is_empty() {
+                self.tell(server)?;
+                Some(GoesBy::File)
+            } else if !server.runs() || !(self.must_reload() || good.may_be_open()) {
+                Some(GoesBy::File)
+            } else if swap::is_shut(self.place()) {
+                Some(GoesBy::StandIn)
+            } else {
+                self.shut_by(dialect, good, server, limit)?
+            };
+            if let Some(goes_by) = goes_by {
+                return Ok(Closed { rules, problems, goes_by });
+            }
+        }
+        Err(Error::Conflict { path: self.target().to_owned(), tries: TRIES })
     }
 
     /// Tells the server of the text, if it does not know it yet; one that does not run reads it when it starts.
@@ -110,24 +122,25 @@ impl Locked {
         Ok(())
     }
 
+    /// None: somebody else has changed the file meanwhile.
     fn shut_by(
         &self,
         dialect: &Dialect,
         good: &mut LastGood,
         server: &mut dyn Server,
         limit: Duration,
-    ) -> Result<GoesBy, Error> {
+    ) -> Result<Option<GoesBy>, Error> {
         let seen = Seen::read(self.target())?;
         if let Some(why) = good.failed(&seen.identity) {
-            return Ok(GoesBy::Earlier(why));
+            return Ok(Some(GoesBy::Earlier(why)));
         }
-        let earlier = |why: &str| Ok(GoesBy::Earlier(why.to_owned()));
+        let earlier = |why: &str| Ok(Some(GoesBy::Earlier(why.to_owned())));
         let Some(text) = good.closed() else {
             return earlier("nobody has seen the last text that loaded");
         };
         let Some((listens, source)) = server.listens().and_then(|listens| Some((listens.clone(), listens.source()?)))
         else {
-            return earlier("it cannot be asked from this machine what it has loaded: it listens on no address given as a number");
+            return earlier("nobody can ask it from this machine: it listens on no address given as a number");
         };
         let (lines, probes) = sentinels(source);
         let text = stand_in(&lines, &text);
@@ -139,24 +152,21 @@ impl Locked {
             let InForce { wrong, skipped, .. } = in_force(&probes, &listens, limit, &mut || {});
             Ok(wrong.is_empty() && skipped.is_empty())
         })?;
+        let Some((taken, Back::File)) = taken else { return Ok(None) };
+        // Whoever had the file open may have mended it meanwhile, and told the server too early.
+        if !seen.is_still_at(self.target())? {
+            return Ok(None);
+        }
         let why = match taken {
-            None => return earlier("somebody was changing the file"),
-            Some((_, Back::Theirs)) => {
-                return earlier("somebody wrote another file while the last text stood in; the earlier one is among the versions");
-            }
-            Some((Ok(true), Back::File)) => {
-                // Whoever had the file open may have mended it meanwhile, and told the server too early.
-                if !seen.is_still_at(self.target())? {
-                    return earlier("somebody was changing the file");
-                }
+            Ok(true) => {
                 swap::set_shut(self.place(), &seen.identity);
-                return Ok(GoesBy::StandIn);
+                return Ok(Some(GoesBy::StandIn));
             }
-            Some((Ok(false), _)) => format!("it did not load the last text within {limit:?}"),
-            Some((Err(problem), _)) => format!("it cannot be told to reload: {problem}"),
+            Ok(false) => format!("it did not load the last text within {limit:?}"),
+            Err(problem) => format!("it cannot be told to reload: {problem}"),
         };
         good.fail(seen.identity, &why);
-        Ok(GoesBy::Earlier(why))
+        Ok(Some(GoesBy::Earlier(why)))
     }
 }
 
@@ -172,7 +182,8 @@ pub fn is_shut(path: &std::path::Path) -> bool {
 fn sentinels(source: IpAddr) -> (String, [Probe; 2]) {
     let name = format!("goahead-{:x}-{:x}", std::process::id(), clock::boottime());
     let bits = if source.is_ipv4() { 32 } else { 128 };
-    let line = |kind: &str, method: &str| format!("host \"{name}-{kind}\" \"{name}-{kind}\" {source}/{bits} {method}\n");
+    let line =
+        |kind: &str, method: &str| format!("host \"{name}-{kind}\" \"{name}-{kind}\" {source}/{bits} {method}\n");
     let probe = |kind: &str, expected: Expected| Probe {
         rule: kind.to_owned(),
         user: format!("{name}-{kind}").into_bytes(),

@@ -170,7 +170,7 @@ impl Doors {
     }
 
     async fn write(
-        &mut self,
+        &self,
         file: &Path,
         state: State,
         opening: Option<&Verdict>,

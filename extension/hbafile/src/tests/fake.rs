@@ -34,15 +34,7 @@ impl Fake {
                 answer(stream.expect("a question"), &rules.lock().expect("its rules"));
             }
         });
-        Self {
-            path: bed.path(),
-            loaded,
-            listens: Some(listens),
-            runs: true,
-            takes: true,
-            reloads: 0,
-            meanwhile: None,
-        }
+        Self { path: bed.path(), loaded, listens: Some(listens), runs: true, takes: true, reloads: 0, meanwhile: None }
     }
 
     /// One that cannot be asked.

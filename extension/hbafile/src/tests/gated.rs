@@ -2,8 +2,8 @@
 
 use super::bed::{Bed, SOON};
 use crate::{
-    AsServer, Error, Inside, Listens, LastGood, Locked, OfDirectory, Server, Stamp, Step, Watchdog, boottime, close_gated,
-    open_rules, read,
+    AsServer, Error, Inside, LastGood, Listens, Locked, OfDirectory, Server, Stamp, Step, Watchdog, boottime,
+    close_gated, open_rules, read,
 };
 use goahead_rules::hba::{self, Desired, Dialect, Fields, Files, State, Unread};
 use std::fs;
@@ -107,7 +107,9 @@ fn the_watchdog_closes_when_the_stamp_ends() {
     assert_eq!(dog.watch_once(&dialect(), &mut Told(&mut told)).expect("a step"), Step::Quiet);
     // A tool brings the open lines back.
     fs::write(bed.path(), text(State::PRIMARY, ADMIN)).expect("write");
-    assert!(matches!(dog.watch_once(&dialect(), &mut Told(&mut told)), Ok(Step::Closed(closed)) if closed.rules == ["harw"]));
+    assert!(
+        matches!(dog.watch_once(&dialect(), &mut Told(&mut told)), Ok(Step::Closed(closed)) if closed.rules == ["harw"])
+    );
     assert_eq!(reloads, 2);
 }
 
@@ -121,10 +123,13 @@ fn a_server_that_was_not_told_is_told_by_the_next_who_looks() {
     drop(locked);
     let mut reloads = 0;
     let mut dog = Watchdog::new(&bed.path());
-    dog.watch_once(&dialect(), &mut Told(&mut || {
-        reloads += 1;
-        Ok(())
-    }))
+    dog.watch_once(
+        &dialect(),
+        &mut Told(&mut || {
+            reloads += 1;
+            Ok(())
+        }),
+    )
     .expect("a step");
     assert_eq!(dog.watch_once(&dialect(), &mut Told(&mut || panic!("told already"))).expect("a step"), Step::Quiet);
     assert_eq!(reloads, 1);
@@ -140,10 +145,13 @@ fn a_server_is_told_of_a_broken_file_once_it_is_mended() {
     assert_eq!(dog.watch_once(&dialect(), &mut Told(&mut || panic!("it does not load"))).expect("a step"), Step::Quiet);
     fs::write(bed.path(), text(State::CLOSED, ADMIN)).expect("write");
     let mut reloads = 0;
-    dog.watch_once(&dialect(), &mut Told(&mut || {
-        reloads += 1;
-        Ok(())
-    }))
+    dog.watch_once(
+        &dialect(),
+        &mut Told(&mut || {
+            reloads += 1;
+            Ok(())
+        }),
+    )
     .expect("a step");
     assert_eq!(reloads, 1);
 }
@@ -155,10 +163,13 @@ fn a_reload_that_fails_is_tried_again() {
     let error = dog.watch_once(&dialect(), &mut Told(&mut || Err(std::io::Error::other("no")))).expect_err("it fails");
     assert!(matches!(error, Error::Untold { .. }));
     let mut reloads = 0;
-    dog.watch_once(&dialect(), &mut Told(&mut || {
-        reloads += 1;
-        Ok(())
-    }))
+    dog.watch_once(
+        &dialect(),
+        &mut Told(&mut || {
+            reloads += 1;
+            Ok(())
+        }),
+    )
     .expect("a step");
     assert_eq!(reloads, 1);
 }
