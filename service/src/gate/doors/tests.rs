@@ -71,6 +71,10 @@ impl Node {
         // The signal that tells a server to reload is nothing to it.
         command.args(["-c", "trap '' HUP; exec sleep 60"]).current_dir(self.directory.path());
         let child = command.spawn().unwrap();
+        let name = format!("/proc/{}/comm", child.id());
+        while std::fs::read_to_string(&name).unwrap().trim() != "sleep" {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         let text = format!("{}\n{}\n1\n{port}\n/tmp\n127.0.0.1\n", child.id(), self.directory.path().display());
         std::fs::write(self.directory.path().join("postmaster.pid"), text).unwrap();
         child
