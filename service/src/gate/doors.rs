@@ -3,7 +3,7 @@
 //!
 //! A server takes a reload before it accepts another connection, so a line counts as closed once the server was told.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use goahead_rules::gate::Rw;
 
