@@ -17,6 +17,7 @@ mod error;
 mod files;
 mod force;
 mod good;
+mod lease;
 mod lock;
 mod place;
 mod probe;

@@ -117,7 +117,7 @@ pub(crate) fn put_back(place: &Place) -> Result<Back, Error> {
         }
         Err(problem) => return Err(wrong(problem.into())),
     }
-    if !settle(&aside, place, &there, kept.identity)? {
+    if !settle(&aside, place, &there, None, kept.identity)? {
         keep(place, &aside)?;
         return Ok(Back::Theirs);
     }

@@ -1,6 +1,7 @@
 //! One replacement of the file, if it still is what was read.
 
 use crate::Error;
+use crate::lease::{Lease, Writers};
 use crate::place::Place;
 use crate::ring;
 use crate::seen::{Identity, Seen};
@@ -30,13 +31,18 @@ pub(crate) fn swap(place: &Place, seen: &Seen, text: &[u8], keep: bool) -> Resul
     new.remove().map_err(wrong)?;
     let file = write(&new.0, seen, text).map_err(wrong)?;
     let metadata = file.metadata().map_err(wrong)?;
+    let lease = match Lease::take(&seen.file) {
+        Writers::None(lease) => Some(lease),
+        Writers::Some if !seen.is_stalled() => return Ok(Swapped::Changed),
+        Writers::Some | Writers::Unknown => None,
+    };
     if !seen.is_still_at(&place.target)? {
         return Ok(Swapped::Changed);
     }
     let older = Kept::link(place, keep).map_err(wrong)?;
     let mark = Mark::set(place).map_err(wrong)?;
     match exchange(&new.0, &place.target) {
-        Ok(()) => match settle(&new.0, place, seen, Identity::from(&metadata)) {
+        Ok(()) => match settle(&new.0, place, seen, lease.as_ref(), Identity::from(&metadata)) {
             Ok(true) => {}
             Ok(false) => return Ok(Swapped::Changed),
             Err(problem) => {
@@ -141,10 +147,16 @@ impl Drop for Kept {
     }
 }
 
-/// After an exchange: whether what came out is what was seen. If not, somebody got in between; theirs goes back, and
-/// if they replaced ours meanwhile, that.
-pub(crate) fn settle(new: &Path, place: &Place, seen: &Seen, ours: Identity) -> Result<bool, Error> {
-    if seen.is_still_at(new)? {
+/// After an exchange: whether what came out is what was seen, and nobody waits to write into it. If not, somebody got in
+/// between; theirs goes back, and if they replaced ours meanwhile, that.
+pub(crate) fn settle(
+    new: &Path,
+    place: &Place,
+    seen: &Seen,
+    lease: Option<&Lease<'_>>,
+    ours: Identity,
+) -> Result<bool, Error> {
+    if !lease.is_some_and(Lease::is_wanted) && seen.is_still_at(new)? {
         return Ok(true);
     }
     let mut inside = ours;
