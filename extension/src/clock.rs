@@ -4,6 +4,7 @@
 //! in it; what was measured in an older epoch then counts from that point ([`goahead_rules::lease`]).
 
 use crate::store::{self, Store};
+use goahead_hba_file::boottime;
 use goahead_rules::lease::{Clock, Instant};
 use pgrx::prelude::*;
 use std::sync::OnceLock;
@@ -75,23 +76,13 @@ impl Here {
     }
 }
 
-/// Microseconds since the host booted, suspension included.
-fn boottime() -> i64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: fills the struct that it is given; CLOCK_BOOTTIME exists since Linux 2.6.39.
-    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &mut time) };
-    time.tv_sec * 1_000_000 + time.tv_nsec / 1_000
-}
-
 fn boot_id() -> &'static str {
-    static BOOT_ID: OnceLock<String> = OnceLock::new();
-    BOOT_ID.get_or_init(|| match std::fs::read_to_string("/proc/sys/kernel/random/boot_id") {
-        Ok(text) => text.trim().to_owned(),
-        Err(problem) => store::fail(
+    goahead_hba_file::boot_id().unwrap_or_else(|problem| {
+        store::fail(
             PgSqlErrorCode::ERRCODE_IO_ERROR,
             format!("cannot read /proc/sys/kernel/random/boot_id: {problem}"),
             "goahead measures time per boot of the host; mount /proc where PostgreSQL runs",
-        ),
+        )
     })
 }
 

@@ -30,7 +30,7 @@ pub extern "C-unwind" fn goahead_watchdog(_argument: pg_sys::Datum) {
     let mut watchdog = Watchdog::new(&path);
     let mut trouble = None;
     loop {
-        let step = watchdog.watch_once(&gate::dialect(), &mut gate::reload);
+        let step = watchdog.watch_once(&gate::dialect(), &mut gate::Own);
         report(&path.display().to_string(), &step, &mut trouble);
         if !BackgroundWorker::wait_latch(Some(Duration::from_millis(config::gate_watchdog()))) {
             break;
@@ -48,18 +48,17 @@ pub extern "C-unwind" fn goahead_watchdog(_argument: pg_sys::Datum) {
 /// Says what has been done, and every trouble once.
 fn report(path: &str, step: &Result<Step, Error>, trouble: &mut Option<String>) {
     match step {
-        Ok(Step::Live(_) | Step::Quiet) => *trouble = None,
+        Ok(Step::Live(_)) => *trouble = None,
+        Ok(Step::Quiet) => {}
         Ok(Step::Closed(closed)) => {
-            *trouble = None;
             if closed.changed() {
                 log!("goahead: no live verdict of a gate, closed {} in {path}", closed.rules.join(", "));
             }
-            if let Some(problem) = closed.problems.first() {
-                warning!(
-                    "goahead: {path} would not load, so the server keeps its rules, open ones too: {problem}; {}",
-                    problem.mend
-                );
+            let said = closed.trouble();
+            if let Some(said) = said.as_ref().filter(|said| trouble.as_ref() != Some(said)) {
+                warning!("goahead: {path}: {said}");
             }
+            *trouble = said;
         }
         Err(error) => {
             let said = error.to_string();

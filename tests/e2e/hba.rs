@@ -130,6 +130,48 @@ fn a_previous_version_comes_back_without_its_open_lines() {
 }
 
 #[test]
+fn lines_that_a_gate_keeps_stay_beside_the_rows() {
+    const OPEN: &str =
+        "local \"own\" \"own\" scram-sha-256 # goahead:haproxy-rw-1 applies=primary by=gate otherwise=reject\n";
+    let closed = OPEN.replace("scram-sha-256", "reject");
+    let server = Postgres::start();
+    let _ = server.database("fleet");
+    let mut client = server.connect("fleet");
+    let path = hba::file(&server);
+    let text = || std::fs::read_to_string(&path).expect("read");
+    let original = text();
+    set_rules(&mut client);
+    apply(&mut client, Some("closed"));
+    // As its gate writes it.
+    let begin = text().lines().next().expect("a block").to_owned() + "\n";
+    hba::write(&path, &text().replacen(&begin, &(begin.clone() + OPEN), 1));
+    apply(&mut client, Some("primary"));
+    expect(&server, "own", Answer::Asked);
+    expect(&server, "harw", Answer::Asked);
+    assert!(text().contains(OPEN), "{}", text());
+    let mut preview = |state: &str| -> String {
+        client.query_one("SELECT goahead.hba_preview($1)", &[&state]).expect("a preview").get(0)
+    };
+    assert!(text().starts_with(&preview("primary")), "{}", preview("primary"));
+    assert!(preview("standby").contains(&closed), "{}", preview("standby"));
+
+    apply(&mut client, Some("closed"));
+    expect(&server, "own", Answer::Refused);
+    assert!(text().contains(&closed), "{}", text());
+    // Only its gate opens it again.
+    apply(&mut client, Some("primary"));
+    assert!(text().contains(&closed), "{}", text());
+    // The earlier text had no such line, and it is not the rows' to take out.
+    assert!(client.query_one("SELECT goahead.hba_restore(1)", &[]).expect("it is restored").get::<_, bool>(0));
+    assert!(text().contains(&closed) && text().ends_with(&original), "{}", text());
+    for name in ["harw", "haro", "app"] {
+        client.execute("SELECT goahead.hba_drop($1)", &[&name]).expect("hba_drop");
+    }
+    apply(&mut client, None);
+    assert!(text().contains(&closed) && !text().contains("goahead:harw"), "{}", text());
+}
+
+#[test]
 fn what_would_not_load_is_neither_written_nor_loaded() {
     let server = Postgres::start();
     let _ = server.database("fleet");

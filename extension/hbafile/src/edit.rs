@@ -5,7 +5,8 @@ use crate::lock;
 use crate::place::Place;
 use crate::ring;
 use crate::seen::Seen;
-use crate::swap::{Swapped, is_untold, swap, told};
+use crate::standin::put_back;
+use crate::swap::{Swapped, is_untold, set_untold, swap, told};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -44,7 +45,7 @@ impl Edited {
 
 impl Locked {
     /// Takes the lock of the file behind `path`, waiting at most for `limit`; `between` is called every few
-    /// milliseconds of the wait.
+    /// milliseconds of the wait. What somebody who was killed had set aside is put back first.
     ///
     /// # Errors
     /// [`Error::Busy`], [`Error::Missing`], [`Error::Unwritable`] when no lock file can be made.
@@ -55,7 +56,12 @@ impl Locked {
         if Place::find(path)?.target != place.target {
             return Err(Error::Conflict { path: path.to_owned(), tries: 1 });
         }
+        put_back(&place)?;
         Ok(Self { place, _lock: lock })
+    }
+
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
     }
 
     /// The file behind all links.
@@ -117,6 +123,14 @@ impl Locked {
     #[must_use]
     pub fn must_reload(&self) -> bool {
         is_untold(&self.place)
+    }
+
+    /// To be called when it turns out that it has not taken what it was told.
+    ///
+    /// # Errors
+    /// [`Error::Unwritable`] and [`Error::Io`].
+    pub fn not_taken(&self) -> Result<(), Error> {
+        set_untold(&self.place).map_err(|problem| Error::writing(&self.place.target, problem))
     }
 
     /// To be called when it has been told.

@@ -4,7 +4,7 @@ use rustix::io::Errno;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why the file was not read or replaced. Whatever the error, the file is as it was.
+/// Why the file was not read or replaced. Whatever the error but [`Error::Untold`], the file is as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file cannot be replaced where it lies: read-only file system, bind mount, no right to the directory.
@@ -39,6 +39,14 @@ pub enum Error {
         /// What is wrong, with the line.
         problem: String,
     },
+    /// The file is written, and the server cannot be told.
+    #[error("hba_untold: the server cannot be told to reload {path}: {problem}", path = path.display())]
+    Untold {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        problem: io::Error,
+    },
     /// There is no such file or version.
     #[error("hba_missing: there is no {path}", path = path.display())]
     Missing {
@@ -67,6 +75,7 @@ impl Error {
             Self::Conflict { .. } => "a tool is rewriting the file just now: try again when it has finished",
             Self::Busy { .. } => "try again; if it stays, look which process has the lock file open (fuser -v)",
             Self::Invalid { .. } => "mend the line; nothing was written, and the server keeps the rules that it has",
+            Self::Untold { .. } => "SELECT pg_reload_conf(), and run this as the user whose server it is",
             Self::Missing { .. } => "look at SHOW hba_file and at goahead.hba_versions()",
             Self::Io { .. } => "look at the disk and at the rights of the file; nothing was written",
         }

@@ -30,6 +30,22 @@ impl Listens {
         Self { addresses: addresses.collect(), port }
     }
 
+    /// From the `postmaster.pid` of a server that runs: the first address that it listens on.
+    #[must_use]
+    pub fn of_pid_file(text: &str) -> Option<Self> {
+        let mut lines = text.lines().skip(3);
+        let port = lines.next()?.trim().parse().ok()?;
+        let address = lines.nth(1)?.trim();
+        (!address.is_empty()).then(|| Self::new(address, port))
+    }
+
+    /// An address of this machine from which the server can be asked, and at which it is asked then.
+    pub(crate) fn source(&self) -> Option<IpAddr> {
+        let anywhere =
+            Probe { rule: String::new(), user: Vec::new(), from: From::Anywhere, expected: Expected::Refusal };
+        self.way(&anywhere).map(|(source, _)| source)
+    }
+
     /// From where to where a probe goes: the address that its rule names, else one that the server listens on.
     fn way(&self, probe: &Probe) -> Option<(IpAddr, SocketAddr)> {
         let ways = self.addresses.iter().map(|listener| match probe.from {

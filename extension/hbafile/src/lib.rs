@@ -5,35 +5,46 @@
 //! reloads meanwhile would read half of it.
 //!
 //! Beside the file lie, in its own directory: the lock of all writers `.goahead_hba.lock`, the gate's stamp
-//! `.goahead_gate.stamp`, the mark `.goahead_hba.untold` while the server has yet to be told of a new text, and the
-//! previous versions `pg_hba.conf.goahead.NNNNNN`.
+//! `.goahead_gate.stamp`, the mark `.goahead_hba.untold` while the server has yet to be told of a new text, the previous
+//! versions `pg_hba.conf.goahead.NNNNNN`, and for a moment `.goahead_hba.aside`: the file itself, while a text that loads
+//! stands in for it.
 
 mod clock;
 mod close;
 mod edit;
+mod effect;
 mod error;
 mod files;
 mod force;
+mod good;
+mod lease;
 mod lock;
 mod place;
 mod probe;
 mod ring;
 mod seen;
+mod server;
+mod shut;
 mod stamp;
+mod standin;
 mod swap;
 mod watch;
 
 pub use clock::{boot_id, boottime};
-pub use close::{Closed, close_gated, open_rules};
+pub use close::{close_gated, open_rules};
 pub use edit::{Edited, Locked, edit, read};
+pub use effect::{Complaint, Effect, effect};
 pub use error::Error;
 pub use files::{AsServer, Inside};
 pub use force::{InForce, Listens, Wrong, in_force};
+pub use good::LastGood;
 pub use probe::{Reply, ask, is_local};
 pub use ring::{Version, version, versions};
 pub use seen::{Identity, MOST};
+pub use server::{OfDirectory, Server};
+pub use shut::{Closed, GoesBy, is_shut};
 pub use stamp::{STAMP, Stamp};
-pub use watch::{Step, Watchdog, reload};
+pub use watch::{Step, Watchdog};
 
 #[cfg(test)]
 mod tests;

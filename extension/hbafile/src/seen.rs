@@ -1,6 +1,7 @@
 //! The file as it was read, and how to tell whether it still is.
 
 use crate::Error;
+use crate::lease::{Lease, Writers};
 use rustix::fs::OFlags;
 use sha2::{Digest, Sha256};
 use std::fs::{File, Metadata};
@@ -14,8 +15,11 @@ pub const MOST: u64 = 16 * 1024 * 1024;
 /// How long nobody may have written to a file before it is believed to be whole: tools that write in place truncate it
 /// first.
 const QUIET: Duration = Duration::from_millis(20);
-/// How long is waited for such a tool.
-const PATIENCE: u32 = 100;
+/// How long who has it open for writing may have written nothing before the file is believed to be whole all the same:
+/// nothing may keep the gated lines open for longer.
+const STALLED: Duration = Duration::from_secs(1);
+/// How often is looked for the end of such a tool.
+const PATIENCE: u32 = 150;
 
 /// What tells one state of a file from another without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +43,13 @@ impl Identity {
     /// Whether it is the same file, whatever is in it.
     pub(crate) fn is_file(&self, other: &Self) -> bool {
         (self.device, self.inode) == (other.device, other.inode)
+    }
+}
+
+impl std::fmt::Display for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { device, inode, modified: (seconds, nanoseconds), size } = self;
+        write!(f, "{device} {inode} {seconds}.{nanoseconds:09} {size}")
     }
 }
 
@@ -116,14 +127,18 @@ impl Seen {
     }
 
     /// Whether the text is all of the file, and the last writer has been gone for a while.
-    fn is_quiet(&self) -> bool {
+    pub fn is_quiet(&self) -> bool {
         let Ok(metadata) = self.file.metadata() else { return false };
         if Identity::from(&metadata) != self.identity || metadata.len() != self.text.len() as u64 {
             return false;
         }
-        // A time in the future is a clock that was set back; it says nothing about now.
-        let age = metadata.modified().ok().and_then(|modified| SystemTime::now().duration_since(modified).ok());
-        age.is_none_or(|age| age >= QUIET)
+        let open_for_writing = matches!(Lease::take(&self.file), Writers::Some);
+        is_older(&metadata, QUIET) && (!open_for_writing || is_older(&metadata, STALLED))
+    }
+
+    /// Whether who has the file open for writing has written nothing for long.
+    pub fn is_stalled(&self) -> bool {
+        self.file.metadata().is_ok_and(|metadata| is_older(&metadata, STALLED))
     }
 
     /// Whether the path still leads to the file with just this text.
@@ -136,4 +151,11 @@ impl Seen {
     pub fn was_written(&self) -> bool {
         !self.file.metadata().is_ok_and(|metadata| Identity::from(&metadata) == self.identity)
     }
+}
+
+/// Whether the last write was at least so long ago.
+fn is_older(metadata: &Metadata, limit: Duration) -> bool {
+    let age = metadata.modified().ok().and_then(|modified| SystemTime::now().duration_since(modified).ok());
+    // A time in the future is a clock that was set back; it says nothing about now.
+    age.is_none_or(|age| age >= limit)
 }

@@ -1,6 +1,7 @@
 //! One replacement of the file, if it still is what was read.
 
 use crate::Error;
+use crate::lease::{Lease, Writers};
 use crate::place::Place;
 use crate::ring;
 use crate::seen::{Identity, Seen};
@@ -30,13 +31,18 @@ pub(crate) fn swap(place: &Place, seen: &Seen, text: &[u8], keep: bool) -> Resul
     new.remove().map_err(wrong)?;
     let file = write(&new.0, seen, text).map_err(wrong)?;
     let metadata = file.metadata().map_err(wrong)?;
+    let lease = match Lease::take(&seen.file) {
+        Writers::None(lease) => Some(lease),
+        Writers::Some if !seen.is_stalled() => return Ok(Swapped::Changed),
+        Writers::Some | Writers::Unknown => None,
+    };
     if !seen.is_still_at(&place.target)? {
         return Ok(Swapped::Changed);
     }
     let older = Kept::link(place, keep).map_err(wrong)?;
     let mark = Mark::set(place).map_err(wrong)?;
     match exchange(&new.0, &place.target) {
-        Ok(()) => match settle(&new.0, place, seen, Identity::from(&metadata)) {
+        Ok(()) => match settle(&new.0, place, seen, lease.as_ref(), Identity::from(&metadata)) {
             Ok(true) => {}
             Ok(false) => return Ok(Swapped::Changed),
             Err(problem) => {
@@ -63,6 +69,24 @@ const UNTOLD: &str = ".goahead_hba.untold";
 /// Whether the server has yet to be told to reload.
 pub(crate) fn is_untold(place: &Place) -> bool {
     place.beside(UNTOLD).symlink_metadata().is_ok()
+}
+
+/// The server has yet to be told, again.
+pub(crate) fn set_untold(place: &Place) -> std::io::Result<()> {
+    Mark::set(place).map(Mark::keep)
+}
+
+/// Notes that the server's gated lines are closed although it was not told of the file that lies there. It counts for
+/// this file as it is: after any change nobody knows what was loaded in between.
+pub(crate) fn set_shut(place: &Place, file: &Identity) {
+    // Who cannot note it does it again.
+    let _ = std::fs::write(place.beside(UNTOLD), file.to_string());
+}
+
+/// Whether that is so for the file that lies there now.
+pub(crate) fn is_shut(place: &Place) -> bool {
+    let noted = std::fs::read_to_string(place.beside(UNTOLD)).unwrap_or_default();
+    Identity::of(&place.target).is_ok_and(|now| now.to_string() == noted)
 }
 
 /// The server has been told.
@@ -123,10 +147,16 @@ impl Drop for Kept {
     }
 }
 
-/// After an exchange: whether what came out is what was seen. If not, somebody got in between; theirs goes back, and
-/// if they replaced ours meanwhile, that.
-pub(crate) fn settle(new: &Path, place: &Place, seen: &Seen, ours: Identity) -> Result<bool, Error> {
-    if seen.is_still_at(new)? {
+/// After an exchange: whether what came out is what was seen, and nobody waits to write into it. If not, somebody got in
+/// between; theirs goes back, and if they replaced ours meanwhile, that.
+pub(crate) fn settle(
+    new: &Path,
+    place: &Place,
+    seen: &Seen,
+    lease: Option<&Lease<'_>>,
+    ours: Identity,
+) -> Result<bool, Error> {
+    if !lease.is_some_and(Lease::is_wanted) && seen.is_still_at(new)? {
         return Ok(true);
     }
     let mut inside = ours;
@@ -140,7 +170,7 @@ pub(crate) fn settle(new: &Path, place: &Place, seen: &Seen, ours: Identity) -> 
     }
 }
 
-fn exchange(one: &Path, other: &Path) -> Result<(), Errno> {
+pub(crate) fn exchange(one: &Path, other: &Path) -> Result<(), Errno> {
     renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)
 }
 

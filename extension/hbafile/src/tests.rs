@@ -2,9 +2,11 @@
 
 mod bed;
 mod between;
+mod fake;
 mod files;
 mod force;
 mod gated;
 mod killed;
 mod mounts;
 mod probe;
+mod shut;

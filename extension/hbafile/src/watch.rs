@@ -1,18 +1,23 @@
 //! The watchdog: closes the gated lines when the gate's verdict has expired. The extension's worker and the gate's own
 //! child call it, each with its period.
 
-use crate::close::Closed;
 use crate::edit::Locked;
+use crate::good::LastGood;
+use crate::place::Place;
 use crate::seen::{Identity, Seen};
-use crate::{Error, Stamp, clock};
+use crate::server::Server;
+use crate::shut::{Closed, GoesBy};
+use crate::{AsServer, Error, Stamp, clock, standin, swap};
 use goahead_rules::hba::{self, Dialect};
-use rustix::process::{Pid, Signal, kill_process};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long a step waits for another writer.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long the server may take to load a text.
+const LOADING: Duration = Duration::from_secs(1);
+/// How long a file with which something failed is left alone while nobody changes it, in microseconds.
+const PAUSE: i64 = 10_000_000;
 
 /// What a step found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,8 +26,7 @@ pub enum Step {
     Live(i64),
     /// It does not, and nothing is open.
     Quiet,
-    /// It does not, and lines were open, or the server did not know yet that they are closed. It was told if the file
-    /// loads.
+    /// It does not, and lines were open, or the server did not know yet that they are closed.
     Closed(Closed),
 }
 
@@ -32,30 +36,34 @@ pub struct Watchdog {
     path: PathBuf,
     /// The file when it was last found closed.
     closed: Option<Identity>,
+    /// When to look again all the same.
+    again: i64,
+    good: LastGood,
 }
 
 impl Watchdog {
     /// Of a file; nothing is looked at yet.
     #[must_use]
     pub fn new(hba_file: &Path) -> Self {
-        Self { path: hba_file.to_owned(), closed: None }
+        Self { path: hba_file.to_owned(), closed: None, again: i64::MAX, good: LastGood::default() }
     }
 
-    /// One step: where the stamp does not count, closes what is open, and has the server told by `reload`.
+    /// One step: where the stamp does not count, closes what is open, on disk and in the server.
     ///
     /// # Errors
-    /// When the file cannot be read or replaced, or `reload` fails: the next step tries again.
-    pub fn watch_once(&mut self, dialect: &Dialect, reload: &mut dyn FnMut() -> io::Result<()>) -> Result<Step, Error> {
+    /// When the file cannot be read or replaced, or the server not be told: the next step tries again.
+    pub fn watch_once(&mut self, dialect: &Dialect, server: &mut dyn Server) -> Result<Step, Error> {
+        self.good.look(&self.path, dialect);
         if let Some(stamp) = Stamp::live(&self.path)? {
             self.closed = None;
             return Ok(Step::Live(stamp.expires_us));
         }
-        if self.closed.is_some() && self.closed == Identity::of(&self.path).ok() {
+        let again = clock::boottime() >= self.again;
+        if !again && self.closed.is_some() && self.closed == Identity::of(&self.path).ok() {
             return Ok(Step::Quiet);
         }
         let seen = Seen::glance(&self.path)?;
-        let place = crate::place::Place::find(&self.path)?;
-        if hba::open_gated(&seen.text).is_empty() && !crate::swap::is_untold(&place) {
+        if !again && !self.concerns(&seen, dialect)? {
             self.closed = Some(seen.identity);
             return Ok(Step::Quiet);
         }
@@ -64,15 +72,37 @@ impl Watchdog {
         if let Some(stamp) = Stamp::live(&self.path)? {
             return Ok(Step::Live(stamp.expires_us));
         }
-        let closed = locked.close_gated(dialect)?;
-        if closed.loads() && locked.must_reload() {
-            reload().map_err(|problem| Error::reading(Path::new("the server's first process"), problem))?;
-            locked.reloaded();
-        }
-        // A file that does not load is not looked at again until somebody has changed it.
+        self.close(&locked, dialect, server).map(Step::Closed)
+    }
+
+    /// Closes what is open now, whatever the stamp says.
+    ///
+    /// # Errors
+    /// As [`Watchdog::watch_once`].
+    pub fn close_now(&mut self, dialect: &Dialect, server: &mut dyn Server) -> Result<Closed, Error> {
+        self.good.look(&self.path, dialect);
+        let locked = Locked::take(&self.path, PATIENCE, &mut || {})?;
+        self.close(&locked, dialect, server)
+    }
+
+    fn close(&mut self, locked: &Locked, dialect: &Dialect, server: &mut dyn Server) -> Result<Closed, Error> {
+        let closed = locked.shut(dialect, &mut self.good, server, LOADING)?;
+        // A file that does not load is not looked at again until somebody has changed it, or it may work.
         let seen = Seen::glance(&self.path)?;
         self.closed = hba::open_gated(&seen.text).is_empty().then_some(seen.identity);
-        Ok(Step::Closed(closed))
+        let failed = matches!(closed.goes_by, GoesBy::Earlier(_));
+        self.again = if failed { clock::boottime() + PAUSE } else { i64::MAX };
+        Ok(closed)
+    }
+
+    /// Whether the file or the server may have something open, or a file is set aside.
+    fn concerns(&self, seen: &Seen, dialect: &Dialect) -> Result<bool, Error> {
+        let place = Place::find(&self.path)?;
+        if !hba::open_gated(&seen.text).is_empty() || standin::is_aside(&place) {
+            return Ok(true);
+        }
+        let loads = || hba::loads(&hba::parse(&seen.text, &place.target, dialect, &AsServer));
+        Ok(if swap::is_untold(&place) { !swap::is_shut(&place) } else { self.good.may_be_open() && !loads() })
     }
 
     /// Microseconds of CLOCK_BOOTTIME, for whoever sleeps until a verdict ends.
@@ -80,27 +110,4 @@ impl Watchdog {
     pub fn now() -> i64 {
         clock::boottime()
     }
-}
-
-/// Tells the server of a data directory to reload; gives its process id. For processes that are not the server's own.
-///
-/// # Errors
-/// Where no server runs there. A process that only has the number of one that has ended is not signalled.
-pub fn reload(data_directory: &Path) -> io::Result<u32> {
-    let file = data_directory.join("postmaster.pid");
-    let text = std::fs::read_to_string(&file)?;
-    // A server in single-user mode writes a negative number.
-    let pid = text.lines().next().and_then(|line| line.trim().parse::<i32>().ok()).filter(|pid| *pid > 0);
-    let pid = pid.and_then(Pid::from_raw);
-    let pid = pid.ok_or_else(|| io::Error::other(format!("{} holds no process id", file.display())))?;
-    // The server's first process works in its data directory.
-    let place = std::fs::read_link(format!("/proc/{}/cwd", pid.as_raw_nonzero()))?;
-    if place != std::fs::canonicalize(data_directory)? {
-        return Err(io::Error::new(
-            io::ErrorKind::NotFound,
-            format!("process {} does not serve {}", pid.as_raw_nonzero(), data_directory.display()),
-        ));
-    }
-    kill_process(pid, Signal::HUP)?;
-    Ok(pid.as_raw_nonzero().get().unsigned_abs())
 }

@@ -12,5 +12,5 @@ mod state;
 pub mod view;
 
 pub use audit::housekeeping;
-pub use server::{dialect, hba_file, reload};
+pub use server::{Own, dialect, hba_file};
 pub use start::close_at_start;

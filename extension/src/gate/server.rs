@@ -1,7 +1,7 @@
 //! This server, as far as its pg_hba.conf is concerned.
 
 use crate::store::{self, Store};
-use goahead_hba_file::{Error, Listens};
+use goahead_hba_file::{Error, Listens, Server};
 use goahead_rules::hba::Dialect;
 use pgrx::prelude::*;
 use std::ffi::{CStr, OsStr};
@@ -68,6 +68,23 @@ pub fn reload() -> io::Result<()> {
     }
 }
 
+/// This server, for whoever watches its file.
+pub struct Own;
+
+impl Server for Own {
+    fn listens(&self) -> Option<Listens> {
+        Some(listens())
+    }
+
+    fn runs(&self) -> bool {
+        true
+    }
+
+    fn reload(&mut self) -> io::Result<()> {
+        reload()
+    }
+}
+
 /// Runs statements with every right. Only for fixed text that reads, with every name qualified: system views such as
 /// `pg_hba_file_rules` and `pg_stat_wal_receiver` show nothing to `goahead_owner`, and a GRANT of them would outlive the
 /// extension and be in no dump.
@@ -111,7 +128,7 @@ pub fn is_superuser_session() -> bool {
 /// Raises an error of the file.
 pub fn raise(error: &Error) -> ! {
     let code = match error {
-        Error::Unwritable { .. } | Error::Io { .. } => PgSqlErrorCode::ERRCODE_IO_ERROR,
+        Error::Unwritable { .. } | Error::Io { .. } | Error::Untold { .. } => PgSqlErrorCode::ERRCODE_IO_ERROR,
         Error::Conflict { .. } | Error::Busy { .. } => PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE,
         Error::Invalid { .. } => PgSqlErrorCode::ERRCODE_CONFIG_FILE_ERROR,
         Error::Missing { .. } => PgSqlErrorCode::ERRCODE_UNDEFINED_FILE,

@@ -2,11 +2,9 @@
 
 use super::server;
 use crate::config::{self, CloseAtStart};
-use goahead_hba_file::{Error, close_gated, open_rules};
-use goahead_rules::hba::Dialect;
+use goahead_hba_file::{Error, close_gated};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
-use std::path::Path;
 use std::time::Duration;
 
 /// How long the start waits for another writer.
@@ -24,7 +22,7 @@ pub fn close_at_start() {
         return;
     }
     let path = server::hba_file();
-    match closed(&path, &server::dialect()) {
+    match close_gated(&path, PATIENCE) {
         Ok(rules) if rules.is_empty() => {}
         Ok(rules) => {
             ErrorReport::new(
@@ -38,13 +36,6 @@ pub fn close_at_start() {
         Err(Error::Missing { .. }) => {}
         Err(error) => refuse(&error),
     }
-}
-
-fn closed(path: &Path, dialect: &Dialect) -> Result<Vec<String>, Error> {
-    if open_rules(path)?.is_empty() {
-        return Ok(Vec::new());
-    }
-    Ok(close_gated(path, dialect, PATIENCE)?.rules)
 }
 
 fn refuse(error: &Error) {

@@ -44,6 +44,7 @@ fn topology() -> JsonB {
         "downstream": native["replication"],
         "gate": gate,
         "open_rules": open,
+        "stand_in": goahead_hba_file::is_shut(&path),
     }))
 }
 

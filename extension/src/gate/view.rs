@@ -17,6 +17,9 @@ const NEWEST: u32 = 18;
 /// Longest text that is checked, in bytes.
 const LONGEST: usize = 16 * 1024 * 1024;
 
+/// What is said of a line that keeps the file from loading after the gate had to close.
+const SHUT: &str = "until then the server goes by the last text that loads, with the gated lines closed";
+
 /// The file as it is, or a text for a server of a major version.
 #[pg_extern(stable, parallel_unsafe, schema = "goahead")]
 #[search_path(pg_catalog, pg_temp)]
@@ -46,6 +49,8 @@ pub fn _hba_lines(
         Some(content) => proposed(content, &path, major),
         None => present(&path),
     };
+    let shut = content.is_none() && goahead_hba_file::is_shut(&path);
+    let mend = |problem: &hba::Problem| if shut { format!("{}; {SHUT}", problem.mend) } else { problem.mend.clone() };
     let texts = |tokens: &[hba::Token]| tokens.iter().map(|token| token.text().into_owned()).collect::<Vec<_>>();
     let rows: Vec<_> = entries
         .into_iter()
@@ -64,7 +69,7 @@ pub fn _hba_lines(
                 rule.map(|rule| rule.method.as_str().to_owned()),
                 rule.map(|rule| rule.options.shown()).filter(|options| !options.is_empty()),
                 problem.map(|problem| problem.message.clone()).or_else(|| rule.and_then(|rule| rule.warning.clone())),
-                problem.map(|problem| problem.mend.clone()),
+                problem.map(mend),
             )
         })
         .collect();

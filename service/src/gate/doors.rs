@@ -3,18 +3,18 @@
 //!
 //! A server takes a reload before it accepts another connection, so a line counts as closed once the server was told.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use goahead_hba_file::{Identity, Stamp, open_rules};
+use goahead_hba_file::{Identity, LastGood, Stamp, open_rules};
 use goahead_rules::gate::Verdict;
 use goahead_rules::hba::State;
 
 use super::clock;
 use super::database::Trouble;
 use super::facts::Facts;
-use super::lines::{self, Lines, Miss};
+use super::lines::{self, Lines, Miss, Place};
 use super::rendering;
 use super::settings::Settings;
 use super::snapshot::{Applied, By, Local};
@@ -36,6 +36,9 @@ pub struct Doors {
     refreshed: u64,
     said: Option<String>,
     major: Option<u32>,
+    good: Arc<Mutex<LastGood>>,
+    /// Whether the file does not load and the server is closed all the same
+    shut: bool,
     /// Writes so far
     pub writes: u64,
 }
@@ -52,6 +55,8 @@ impl Doors {
             refreshed: 0,
             said: None,
             major: None,
+            good: Arc::default(),
+            shut: false,
             writes: 0,
         }
     }
@@ -89,6 +94,7 @@ impl Doors {
         local: Option<&Local>,
         facts: &mut Facts,
     ) -> State {
+        self.major = local.map(|local| local.server_version / 10_000).or(self.major);
         let now = clock::now();
         let (rw, ro) = self.applied.state.unwrap_or_default();
         let was = State { rw, ro };
@@ -98,6 +104,7 @@ impl Doors {
             self.without_file(state);
             return state;
         };
+        self.place(&file, facts).look().await;
         if state != unchanged && !self.stamp(&file, facts, verdict, state) && By::HttpOnly != self.applied.by {
             // The watchdog would close at once what is opened without a stamp.
             self.applied.error = Some("the stamp cannot be written".to_owned());
@@ -128,7 +135,7 @@ impl Doors {
         };
         let done = self.write(&file, State::CLOSED, None, local, facts).await;
         self.note(&file, State::CLOSED, done);
-        match (&self.applied.error, Stamp::remove(&file)) {
+        match (self.applied.error.as_ref().filter(|_| !self.shut), Stamp::remove(&file)) {
             (Some(error), _) => Err(error.clone()),
             (None, Err(error)) => Err(error.to_string()),
             (None, Ok(())) => Ok(()),
@@ -154,25 +161,25 @@ impl Doors {
 
     fn is_due(&self, file: &Path, state: State, round: u64) -> bool {
         self.applied.state != Some((state.rw, state.ro))
-            || self.applied.error.is_some()
+            || (self.applied.error.is_some() && !self.shut)
             || self.seen.is_none()
             || self.seen != Identity::of(file).ok()
             || round >= self.refreshed + REFRESH
     }
 
     async fn write(
-        &mut self,
+        &self,
         file: &Path,
         state: State,
         opening: Option<&Verdict>,
         local: Option<&Local>,
         facts: &mut Facts,
     ) -> Result<(By, bool), Miss> {
-        self.major = local.map(|local| local.server_version / 10_000).or(self.major);
         let major = self.major(facts);
-        let through_file = |lines: Lines, data_directory: Option<PathBuf>| {
+        let place = self.place(file, facts);
+        let through_file = |lines: Lines| {
             let open_by = opening.map(|verdict| verdict.open_by.min(verdict.expires));
-            lines::write(file.to_owned(), lines, state, major, open_by, data_directory, self.limit)
+            place.clone().write(lines, state, open_by, self.limit)
         };
         let own = match &self.settings.haproxy {
             // While the database is down nobody knows which rows there are.
@@ -182,7 +189,7 @@ impl Doors {
         let own = match own {
             Ok(own) => own,
             Err(why) => {
-                through_file(Lines::Close, facts.data_directory.clone()).await?;
+                through_file(Lines::Close).await?;
                 return Err(Miss::Failed(why));
             }
         };
@@ -192,7 +199,7 @@ impl Doors {
                 Ok(changed) => changed,
                 Err(Miss::Failed(why)) if !state.rw => {
                     // Closing must not hang on the database.
-                    let closed = through_file(Lines::Close, facts.data_directory.clone()).await;
+                    let closed = through_file(Lines::Close).await;
                     return match closed {
                         Ok(_) if !state.ro => Ok((By::File, true)),
                         Ok(_) => Err(Miss::Failed(why)),
@@ -206,7 +213,7 @@ impl Doors {
                 return Ok((By::Sql, changed));
             }
             let by = if rows == Some(0) { By::File } else { By::Sql };
-            return match through_file(Lines::Own(own), facts.data_directory.clone()).await {
+            return match through_file(Lines::Own(own)).await {
                 Ok(also) => Ok((by, changed || also)),
                 Err(Miss::Late) => Err(Miss::Late),
                 Err(error) => self.shut_if_late(opening, facts).await.and(Err(error)),
@@ -216,7 +223,7 @@ impl Doors {
         let by = if own.is_empty() && local.is_some() { By::Nothing } else { By::File };
         let state_is_possible = local.is_some() || state == State::CLOSED;
         let lines = if own.is_empty() { Lines::Close } else { Lines::All(own) };
-        let done = through_file(lines, facts.data_directory.clone()).await?;
+        let done = through_file(lines).await?;
         if state_is_possible { Ok((by, done)) } else { Err(Miss::Failed("the database is down".to_owned())) }
     }
 
@@ -237,6 +244,7 @@ impl Doors {
 
     fn note(&mut self, file: &Path, state: State, done: Result<(By, bool), Miss>) {
         self.seen = Identity::of(file).ok();
+        self.shut = matches!(done, Err(Miss::Shut(_)));
         match done {
             Ok((by, changed)) => {
                 if changed {
@@ -259,7 +267,32 @@ impl Doors {
                 self.applied.state = Some((false, false));
                 self.settle(false);
             }
+            Err(Miss::Shut(why)) => {
+                let closed = Some((false, false));
+                let since = self.applied.since_us.filter(|_| self.applied.state == closed);
+                self.say(&why);
+                let since_us = since.or_else(|| Some(clock::now()));
+                self.applied = Applied { by: By::File, state: closed, since_us, error: Some(why) };
+                self.settle(false);
+            }
             Err(miss) => self.missed(file, state, miss),
+        }
+    }
+
+    /// Says it once.
+    fn say(&mut self, why: &str) {
+        if self.said.as_deref() != Some(why) {
+            tracing::error!("the file cannot be made what the verdict says: {why}");
+            self.said = Some(why.to_owned());
+        }
+    }
+
+    fn place(&self, file: &Path, facts: &Facts) -> Place {
+        Place {
+            file: file.to_owned(),
+            data_directory: facts.data_directory.clone(),
+            major: self.major(facts),
+            good: self.good.clone(),
         }
     }
 
@@ -267,12 +300,9 @@ impl Doors {
         let (by, why) = match miss {
             Miss::Unwritable(why) => (By::HttpOnly, why),
             Miss::Failed(why) => (self.applied.by, why),
-            Miss::Late => return,
+            Miss::Late | Miss::Shut(_) => return,
         };
-        if self.said.as_ref() != Some(&why) {
-            tracing::error!("the file cannot be made what the verdict says: {why}");
-            self.said = Some(why.clone());
-        }
+        self.say(&why);
         let closed_on_disk = open_rules(file).is_ok_and(|open| open.is_empty());
         if by == By::HttpOnly && closed_on_disk {
             // No line lets anybody in, so HTTP is the only door, and it stands as it should.

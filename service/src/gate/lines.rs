@@ -1,14 +1,20 @@
 //! The gated lines in the file, where this process writes them itself.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use goahead_hba_file::{Error as FileError, Locked, close_gated, read, reload};
+use goahead_hba_file::{
+    AsServer, Closed, Complaint, Error as FileError, GoesBy, LastGood, Locked, OfDirectory, Server, effect, read,
+};
 use goahead_rules::hba::{self, Desired, Dialect, Keeper, State};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::clock::{self, Micros};
+
+/// How long a server may take to load a text that stands in: a round that is late once closes for certain.
+const LOADING: Duration = Duration::from_secs(1);
 
 /// Why the lines are not as they should be.
 #[derive(Debug)]
@@ -17,6 +23,8 @@ pub enum Miss {
     Unwritable(String),
     /// The verdict is too old to open by it
     Late,
+    /// Somebody's line keeps the file from loading; everything is closed, in the server too
+    Shut(String),
     /// Anything else; the next round tries again
     Failed(String),
 }
@@ -39,64 +47,130 @@ pub enum Lines {
     Own(Vec<Desired>),
 }
 
-/// Does that to the file and has the server reload. Whether the file changed. `open_by` is until when a door may begin
-/// to open.
-///
-/// # Errors
-/// Why the lines are not as they should be.
-pub async fn write(
-    file: PathBuf,
-    lines: Lines,
-    state: State,
-    major: u32,
-    open_by: Option<Micros>,
-    data_directory: Option<PathBuf>,
-    limit: Duration,
-) -> Result<bool, Miss> {
-    let work = spawn_blocking(move || {
-        let dialect = Dialect::packaged(major);
-        if matches!(lines, Lines::Close) {
-            let closed = close_gated(&file, &dialect, limit)?;
-            let locked = Locked::take(&file, limit, &mut || {})?;
-            // Closed on disk, by this round or an earlier one, is not closed while the server has not loaded it.
-            if locked.must_reload() {
-                let problems = locked.problems(&locked.text()?, &dialect);
-                if !problems.is_empty() {
-                    return Err(Miss::Failed(does_not_load(&problems)));
-                }
+/// The file and its server.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The gated file
+    pub file: PathBuf,
+    /// The server's data directory; none: unknown
+    pub data_directory: Option<PathBuf>,
+    /// The server's major version
+    pub major: u32,
+    /// What is known of the texts that lay there
+    pub good: Arc<Mutex<LastGood>>,
+}
+
+impl Place {
+    /// Looks at the file, as is to be done every round.
+    pub async fn look(self) {
+        let look = spawn_blocking(move || {
+            // Somebody of this process who writes it looks too.
+            if let Ok(mut good) = self.good.try_lock() {
+                good.look(&self.file, &Dialect::packaged(self.major));
             }
-            tell(&locked, data_directory.as_deref())?;
-            return Ok(closed.changed());
+        });
+        if let Err(error) = look.await {
+            tracing::debug!(%error, "the file was not looked at");
         }
-        let locked = Locked::take(&file, limit, &mut || {})?;
+    }
+
+    /// Does that to the file and has the server reload. Whether the file changed. `open_by` is until when a door may
+    /// begin to open.
+    ///
+    /// # Errors
+    /// Why the lines are not as they should be.
+    pub async fn write(
+        self,
+        lines: Lines,
+        state: State,
+        open_by: Option<Micros>,
+        limit: Duration,
+    ) -> Result<bool, Miss> {
+        match timeout(limit * 2, spawn_blocking(move || self.write_now(&lines, state, open_by, limit))).await {
+            Ok(Ok(done)) => done,
+            Ok(Err(error)) => Err(Miss::Failed(error.to_string())),
+            Err(_) => Err(Miss::Failed(format!("the file was not written within {:?}", limit * 2))),
+        }
+    }
+
+    fn write_now(&self, lines: &Lines, state: State, open_by: Option<Micros>, limit: Duration) -> Result<bool, Miss> {
+        let locked = Locked::take(&self.file, limit, &mut || {})?;
+        if matches!(lines, Lines::Close) {
+            return self.shut(locked, limit);
+        }
         let late = || open_by.is_some_and(|open_by| clock::now() >= open_by);
         if late() {
             return Err(Miss::Failed("the verdict was too old to open by: another writer held the file".to_owned()));
         }
-        let check = |text: &[u8]| match locked.problems(text, &dialect) {
-            problems if problems.is_empty() => Ok(()),
-            problems => Err(FileError::Invalid { path: file.clone(), problem: does_not_load(&problems) }),
+        let dialect = Dialect::packaged(self.major);
+        let check = |text: &[u8]| match locked.problems(text, &dialect).first() {
+            None => Ok(()),
+            Some(problem) => Err(FileError::Invalid { path: self.file.clone(), problem: problem.to_string() }),
         };
-        let edited = match locked.edit(|text| Ok(made(text, &lines, state, major)), check) {
-            Err(FileError::Invalid { .. }) if !state.rw => {
-                // A line of somebody else's keeps the whole file from loading; ours are closed on disk all the same.
-                let closed = locked.close_gated(&dialect)?;
-                return Err(Miss::Failed(does_not_load(&closed.problems)));
+        let edited = match locked.edit(|text| Ok(made(text, lines, state, self.major)), check) {
+            // A line of somebody else's keeps the whole file from loading; ours are closed all the same.
+            Err(error @ FileError::Invalid { .. }) if !state.rw => {
+                return self.shut(locked, limit).and_then(|_| Err(error.into()));
             }
             edited => edited?,
         };
         if late() {
-            locked.close_gated(&dialect)?;
-            tell(&locked, data_directory.as_deref())?;
+            self.shut(locked, limit)?;
             return Err(Miss::Late);
         }
-        tell(&locked, data_directory.as_deref())?;
+        self.tell(locked, &edited.text, limit)?;
         Ok(edited.changed())
-    });
-    match timeout(limit * 2, work).await {
-        Ok(Ok(done)) => done,
-        Ok(Err(error)) => Err(Miss::Failed(error.to_string())),
-        Err(_) => Err(Miss::Failed(format!("the file was not written within {:?}", limit * 2))),
+    }
+
+    /// Closes everything. Whether the file changed.
+    fn shut(&self, locked: Locked, limit: Duration) -> Result<bool, Miss> {
+        let dialect = Dialect::packaged(self.major);
+        let mut good = self.good.lock().unwrap_or_else(PoisonError::into_inner);
+        let untold = locked.must_reload();
+        let closed: Closed = locked.shut(&dialect, &mut good, &mut self.server(), limit.max(LOADING))?;
+        match (closed.trouble(), &closed.goes_by) {
+            (None, _) if untold || closed.changed() => {
+                let text = locked.text()?;
+                self.ask(locked, &text, limit)?;
+            }
+            (None, _) => {}
+            (Some(trouble), GoesBy::Earlier(_)) => return Err(Miss::Failed(trouble)),
+            (Some(trouble), GoesBy::File | GoesBy::StandIn) => return Err(Miss::Shut(trouble)),
+        }
+        Ok(closed.changed())
+    }
+
+    /// Has the server reload if it does not know the text yet, and looks what it makes of it.
+    fn tell(&self, locked: Locked, text: &[u8], limit: Duration) -> Result<(), Miss> {
+        if !locked.must_reload() {
+            return Ok(());
+        }
+        locked.tell(&mut self.server())?;
+        self.ask(locked, text, limit)
+    }
+
+    /// Asks the server as a health check does. A line that is closed and lets in is not closed.
+    fn ask(&self, locked: Locked, text: &[u8], limit: Duration) -> Result<(), Miss> {
+        let server = self.server();
+        let Some(listens) = server.listens().filter(|_| server.runs()) else { return Ok(()) };
+        let entries = hba::parse(text, locked.target(), &Dialect::packaged(self.major), &AsServer);
+        let shadows = hba::shadows(&entries, self.major);
+        let written = (&*self.file, text);
+        let found = effect(written, &entries, &shadows, self.major, &listens, limit / 2, &mut || {});
+        for Complaint { message, mend, .. } in &found.complaints {
+            tracing::warn!("{message}; {mend}");
+        }
+        match found.complaints.into_iter().find(|complaint| complaint.lets_in) {
+            Some(Complaint { message, mend, .. }) => {
+                locked.not_taken()?;
+                Err(Miss::Failed(format!("{message}; {mend}")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn server(&self) -> OfDirectory {
+        OfDirectory::new(self.data_directory.clone())
     }
 }
 
@@ -111,26 +185,4 @@ fn made(text: &[u8], lines: &Lines, state: State, major: u32) -> Vec<u8> {
         Lines::All(rules) => hba::install(text, rules, state, major),
         Lines::Own(rules) => hba::install_part(text, Keeper::Gate, rules, state, major),
     }
-}
-
-fn does_not_load(problems: &[hba::Problem]) -> String {
-    let first = problems.first().map(ToString::to_string).unwrap_or_default();
-    format!("the file does not load, so the server keeps the rules that it has: {first}")
-}
-
-/// Has the server reload if it does not know the text yet; one that does not run reads it when it starts.
-fn tell(locked: &Locked, data_directory: Option<&Path>) -> Result<(), Miss> {
-    if !locked.must_reload() {
-        return Ok(());
-    }
-    let directory = data_directory.ok_or_else(|| {
-        Miss::Failed("nobody said where the data directory is, so the server cannot be told to reload".to_owned())
-    })?;
-    match reload(directory) {
-        Ok(_) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(Miss::Failed(format!("the server cannot be told to reload: {error}"))),
-    }
-    locked.reloaded();
-    Ok(())
 }

@@ -11,15 +11,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use goahead_hba_file::{Locked, Step, Watchdog, reload};
+use goahead_hba_file::{OfDirectory, Step, Watchdog};
 use goahead_rules::hba::Dialect;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize};
-
-/// How long closing at once may wait for another writer of the file.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What is to be watched. One JSON line on the watchdog's standard input; the newest counts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -169,8 +166,8 @@ impl Watch {
             return self.gate_lives.then_some(Duration::from_secs(3600));
         };
         let period = Duration::from_micros(order.period_us);
-        let mut tell = || tell(order.data_directory.as_deref());
-        match watchdog.watch_once(&Dialect::packaged(order.major), &mut tell) {
+        let mut server = OfDirectory::new(order.data_directory.clone());
+        match watchdog.watch_once(&Dialect::packaged(order.major), &mut server) {
             Ok(Step::Live(until)) => {
                 // Another gate has taken over, and has a watchdog of its own.
                 if !self.gate_lives && is_of_another(&order.hba_file, self.gate) {
@@ -184,11 +181,11 @@ impl Watch {
                 self.gate_lives.then_some(period)
             }
             Ok(Step::Closed(closed)) => {
-                tracing::warn!(
-                    rules = closed.rules.join(", "),
-                    loads = closed.loads(),
-                    "the gate's verdict has expired: its lines are closed"
-                );
+                let rules = closed.rules.join(", ");
+                match closed.trouble() {
+                    None => tracing::warn!(rules, "the gate's verdict has expired: its lines are closed"),
+                    Some(trouble) => tracing::error!(rules, "the gate's verdict has expired: {trouble}"),
+                }
                 Some(period)
             }
             // The node was removed with its directory: nothing is left to close.
@@ -205,32 +202,17 @@ impl Watch {
     }
 
     fn close_now(&mut self) {
-        let Some((order, _)) = &self.watched else { return };
-        let dialect = Dialect::packaged(order.major);
-        let closed = Locked::take(&order.hba_file, PATIENCE, &mut || {}).and_then(|locked| {
-            let closed = locked.close_gated(&dialect)?;
-            if closed.loads() && locked.must_reload() && tell(order.data_directory.as_deref()).is_ok() {
-                locked.reloaded();
-            }
-            Ok(closed)
-        });
+        let Some((order, watchdog)) = &mut self.watched else { return };
+        let mut server = OfDirectory::new(order.data_directory.clone());
+        let closed = watchdog.close_now(&Dialect::packaged(order.major), &mut server);
         match closed {
+            Ok(closed) if !closed.loads() => {
+                tracing::error!("the watchdog was asked to end: {}", closed.trouble().unwrap_or_default());
+            }
             Ok(closed) if closed.changed() => tracing::warn!("the watchdog was asked to end and has closed the lines"),
             Ok(_) => {}
             Err(error) => tracing::error!(%error, "the gate's lines cannot be closed: {}", error.mend()),
         }
-    }
-}
-
-/// Has the server reload. One that does not run reads the file when it starts.
-fn tell(data_directory: Option<&Path>) -> io::Result<()> {
-    let Some(directory) = data_directory else {
-        return Err(io::Error::other("nobody said where its data directory is"));
-    };
-    match reload(directory) {
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
     }
 }
 

@@ -84,20 +84,59 @@ fn a_mistake_of_an_administrator_is_reported_and_never_loaded() {
     let node = bed.node("node1");
     let text = node.hba_text();
     std::fs::write(node.hba(), format!("{text}host all all 10.0.0.0/33 md5\n")).expect("write");
+    // To have it loaded fails.
+    node.sql("SELECT pg_reload_conf()");
+    let broken = node.hba_text();
+    eventually("the gate has seen it", SOON, || says(&bed, "node1").contains("would not load").then_some(()));
     bed.gate("node1").must(&["close", "--for", "10m", "--reason", "a test"]);
-    let closed = Instant::now();
-    bed.wait_closed("node1", Door::Http, Traffic::ReadWrite, closed);
-    eventually("the gate says what is wrong with the file", SOON, || {
-        says(&bed, "node1").contains("does not load").then_some(())
+    let ordered = Instant::now();
+    bed.wait_closed("node1", Door::Http, Traffic::ReadWrite, ordered);
+    let closed = bed.wait_closed("node1", Door::Check, Traffic::ReadWrite, ordered);
+    report("closed although the file does not load", closed);
+    eventually("the gate says what is wrong and what it did", SOON, || {
+        let said = says(&bed, "node1");
+        (said.contains("does not load") && said.contains("last text that does")).then_some(())
     });
-    // The server still lets in what it let in, and as long as that is so nobody may be told that it is closed.
-    std::thread::sleep(Duration::from_secs(1));
-    assert!(says(&bed, "node1").contains("does not load"), "{}", says(&bed, "node1"));
-    assert!(node.hba_text().ends_with("10.0.0.0/33 md5\n"), "the mistake is the administrator's to mend");
+    assert!(is_closed(&broken, &node.hba_text()), "the mistake is the administrator's to mend: {}", node.hba_text());
+    let hint = "SELECT hint FROM goahead.hba_rules() WHERE type IS NULL";
+    assert!(node.value(hint).contains("goes by the last text that loads"), "{}", node.value(hint));
+    // Whoever has it reloaded changes nothing.
+    node.sql("SELECT pg_reload_conf()");
+    bed.assert_stays_closed("node1", Door::Check, Traffic::ReadWrite, Duration::from_secs(1));
+    assert!(!node.hba().with_file_name(".goahead_hba.aside").exists());
 
+    // Mended, it is loaded, and opens.
     std::fs::write(node.hba(), &text).expect("write");
-    bed.wait_closed("node1", Door::Check, Traffic::ReadWrite, closed);
+    bed.assert_stays_closed("node1", Door::Check, Traffic::ReadWrite, Duration::from_secs(1));
+    bed.gate("node1").must(&["clear"]);
+    bed.wait_open("node1", Door::Check, Traffic::ReadWrite, Instant::now());
     bed.assert_one_writer();
+}
+
+#[test]
+fn a_mistake_does_not_keep_the_watchdog_from_closing() {
+    for extension in [true, false] {
+        let mut bed = gated(Plan { repmgrd: false, extension, ..Plan::default() });
+        let node = bed.node("node1");
+        let broken = format!("{}host all all 10.0.0.0/33 md5\n", node.hba_text());
+        std::fs::write(node.hba(), &broken).expect("write");
+        node.sql("SELECT pg_reload_conf()");
+        eventually("the gate has seen it", SOON, || says(&bed, "node1").contains("would not load").then_some(()));
+        bed.gate_mut("node1").kill();
+        let killed = Instant::now();
+        let closed = bed.wait_closed("node1", Door::Check, Traffic::ReadWrite, killed);
+        report("gate killed while the file does not load", closed);
+        let node = bed.node("node1");
+        assert!(is_closed(&broken, &node.hba_text()), "{}", node.hba_text());
+        bed.assert_one_writer();
+    }
+}
+
+/// Whether a text is what it was before, but for gated lines that are closed now.
+fn is_closed(before: &str, now: &str) -> bool {
+    let foreign = |text: &str| text.lines().filter(|line| !line.contains("# goahead:")).collect::<Vec<_>>().join("\n");
+    let gated = |line: &&str| line.contains("applies=primary") || line.contains("applies=standby");
+    foreign(before) == foreign(now) && now.lines().filter(gated).all(|line| line.contains(" reject "))
 }
 
 #[test]

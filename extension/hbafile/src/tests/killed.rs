@@ -1,7 +1,9 @@
 //! Writers that are killed at any moment, many times, next to tools that write as they please.
 
 use super::bed::{Bed, SOON};
-use crate::{Error, edit, read};
+use crate::seen::{Identity, Seen};
+use crate::standin::stand_in;
+use crate::{Error, Locked, edit, read};
 use goahead_rules::hba::{self, Desired, Dialect, Fields, State};
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,6 +14,8 @@ use std::time::{Duration, Instant};
 
 /// Set for a writer: the file.
 const FILE: &str = "GOAHEAD_TEST_FILE";
+/// Set for one that has another text stand in: the file.
+const STOOD: &str = "GOAHEAD_TEST_STOOD";
 const EDITS: usize = 1_000;
 
 fn rules(count: usize) -> Vec<Desired> {
@@ -103,6 +107,45 @@ fn a_thousand_edits_with_kills_leave_a_file_that_loads() {
     super::bed::put(&bed.path(), &admin).expect("it is replaced");
     assert!(!bed.names().contains(&".goahead_hba.new".to_owned()));
     eprintln!("{edits} edits, {kills} kills");
+}
+
+/// In a second process: has another text stand in for the file, again and again, until it is killed.
+#[test]
+fn stander() {
+    let Some(path) = std::env::var_os(STOOD).map(PathBuf::from) else { return };
+    let mut dice = dice();
+    let text = stand_in("", b"local all all trust\n");
+    loop {
+        let locked = Locked::take(&path, SOON, &mut || {}).expect("the lock");
+        let seen = Seen::read(&path).expect("it is quiet");
+        let work = || std::thread::sleep(Duration::from_millis(dice(3) as u64));
+        locked.standing_in(&seen, &text, work).expect("it stands in").expect("nobody else writes");
+        println!("stood");
+    }
+}
+
+#[test]
+fn a_file_that_another_stood_in_for_is_back_after_any_kill() {
+    let admin = "local all all trust\nhost all all 10.0.0.1/33 md5\n";
+    let bed = Bed::new(admin);
+    let before = Identity::of(&bed.path()).expect("it is there");
+    let (mut stood, mut caught) = (0, 0);
+    let mut dice = dice();
+    for _ in 0..60 {
+        let mut command = Command::new(std::env::current_exe().expect("this program"));
+        command.args(["--exact", "tests::killed::stander", "--nocapture"]).env(STOOD, bed.path());
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("one that stands in");
+        std::thread::sleep(Duration::from_millis(20 + dice(60) as u64));
+        child.kill().expect("kill -9");
+        let output = child.wait_with_output().expect("wait");
+        stood += String::from_utf8_lossy(&output.stdout).lines().filter(|line| line.ends_with("stood")).count();
+        caught += usize::from(bed.text() != admin);
+        drop(Locked::take(&bed.path(), SOON, &mut || {}).expect("the lock"));
+        assert_eq!(bed.text(), admin);
+        assert_eq!(Identity::of(&bed.path()).expect("it is there"), before, "another file");
+    }
+    assert!(stood > 60 && caught > 0, "{stood} times, {caught} kills while another stood in");
+    eprintln!("{stood} times, {caught} kills while another stood in");
 }
 
 /// As Ansible does it: everything parsed and sorted, comments first, then copied into the file in place.

@@ -195,8 +195,7 @@ fn uptime() -> Result<String, Stop> {
 }
 
 fn boot_id() -> Option<String> {
-    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+    goahead_hba_file::boot_id().ok().filter(|id| !id.is_empty()).map(str::to_owned)
 }
 
 #[cfg(test)]

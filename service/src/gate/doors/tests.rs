@@ -1,6 +1,8 @@
 //! The doors over a real file, without a database: what others do to the file is undone.
 
+use std::io::{Read, Write};
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use goahead_rules::gate::Rw;
 
@@ -25,7 +27,7 @@ impl Node {
         settings.hba_file = Some(file);
         settings.data_directory = Some(directory.path().to_owned());
         settings.haproxy = Some(Haproxy {
-            servers: vec![IpAddr::from([10, 0, 0, 5])],
+            servers: vec![IpAddr::from([127, 0, 0, 1])],
             read_write: "harw".to_owned(),
             read_only: None,
             allow: "scram-sha-256".to_owned(),
@@ -45,10 +47,38 @@ impl Node {
     }
 
     async fn round(&mut self, round: u64) {
-        let verdict = Verdict { round, ..verdict(Rw::Lease) };
+        self.apply(round, Rw::Lease).await;
+        assert_eq!(self.doors.applied().error, None);
+    }
+
+    async fn apply(&mut self, round: u64, rw: Rw) {
+        let verdict = Verdict { round, ..verdict(rw) };
         let local = Local { server_version: 150_000, ..Local::default() };
         self.doors.apply(&verdict, true, Some(&local), &mut self.facts).await;
-        assert_eq!(self.doors.applied().error, None);
+    }
+
+    /// A process that serves this directory as far as anybody can see, and asks whoever comes for a password.
+    fn serve(&self) -> std::process::Child {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let _ = stream.read(&mut [0; 256]);
+                let _ = stream.write_all(b"R\0\0\0\x08\0\0\0\x03");
+            }
+        });
+        let mut command = std::process::Command::new("sh");
+        // The signal that tells a server to reload is nothing to it.
+        command.args(["-c", "trap '' HUP; exec sleep 60"]).current_dir(self.directory.path());
+        let child = command.spawn().unwrap();
+        let name = format!("/proc/{}/comm", child.id());
+        while std::fs::read_to_string(&name).unwrap().trim() != "sleep" {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let text = format!("{}\n{}\n1\n{port}\n/tmp\n127.0.0.1\n", child.id(), self.directory.path().display());
+        std::fs::write(self.directory.path().join("postmaster.pid"), text).unwrap();
+        child
     }
 }
 
@@ -94,4 +124,27 @@ async fn a_file_that_somebody_changed_is_mended_in_the_next_round() {
     assert!(node.text().starts_with("# BEGIN goahead"), "{}", node.text());
     assert!(node.text().ends_with(&format!("# END goahead\nhost all all all md5\n{ADMIN}")), "{}", node.text());
     assert_eq!(node.doors.writes, 3);
+}
+
+#[tokio::test]
+async fn a_line_that_lets_in_after_the_reload_is_not_closed() {
+    let mut node = Node::new();
+    let mut server = node.serve();
+    node.doors.limit = Duration::from_secs(1);
+    node.round(1).await;
+    assert_eq!(node.doors.door(), Door::Open);
+    for round in 2..4 {
+        node.apply(round, Rw::Closed).await;
+        // On disk it is; what counts is what a check gets to see.
+        assert!(node.text().contains("reject # goahead:haproxy-rw-1"), "{}", node.text());
+        let error = node.doors.applied().error.clone().unwrap_or_default();
+        assert!(error.contains("asks for a password"), "{error}");
+        assert_eq!(node.doors.door(), Door::Unknown);
+    }
+    server.kill().unwrap();
+    server.wait().unwrap();
+    std::fs::remove_file(node.directory.path().join("postmaster.pid")).unwrap();
+    node.apply(4, Rw::Closed).await;
+    assert_eq!(node.doors.applied().error, None);
+    assert!(matches!(node.doors.door(), Door::Closed(_)));
 }

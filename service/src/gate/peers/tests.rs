@@ -128,6 +128,26 @@ async fn a_secret_is_asked_for_and_shown() {
 }
 
 #[tokio::test]
+async fn an_audit_is_taken_from_who_knows_the_secret_alone() {
+    let ours = "a secret of some length";
+    let (address, counters, _stop) = gate_b(|_| {}, Some(ours)).await;
+    let send = async |source, secret, body: &[u8]| {
+        let (asker, settings) = asker(address, Some(source), secret).await;
+        let sent = asker.post(&settings.peers[0], AUDIT, body.to_vec(), LIMIT).await;
+        sent.map_or_else(|why| format!("{why:?}"), |_| "taken".to_owned())
+    };
+    // There is no database behind it: that is as far as an entry can come.
+    assert!(send("127.0.0.1", Some(ours), b"{}").await.contains("501"));
+    for secret in [None, Some("another secret of length")] {
+        let why = send("127.0.0.1", secret, b"{}").await;
+        assert!(why.contains("401") && !why.contains(ours), "{why}");
+    }
+    assert!(send("127.0.0.5", Some(ours), b"{}").await.contains("403"));
+    assert!(send("127.0.0.1", Some(ours), b"[]").await.contains("400"));
+    assert_eq!(counters.refused.load(std::sync::atomic::Ordering::Relaxed), 5);
+}
+
+#[tokio::test]
 async fn a_peer_that_is_silent_or_slow_costs_its_deadline_and_no_more() {
     let limit = Duration::from_millis(300);
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
