@@ -234,12 +234,8 @@ impl Rounds {
         let mut may_open = true;
         if wanted.rw && self.doors.door() != Door::Open {
             // Others hear it before it begins: from now on nobody may count on this door being closed.
-<<<<<<< HEAD
             let mut own = self.known(memory);
             own.standing.door = Door::Open;
-=======
-            let own = Own { door: Door::Open, ..self.known(memory) };
->>>>>>> s5-breaker
             may_open = self.own.know(own).await.is_ok();
         }
         let writes = self.doors.writes;
@@ -384,15 +380,10 @@ impl Rounds {
             Ok(()) => tracing::info!("the gate ends; its lines are closed"),
             Err(why) => tracing::error!("the gate ends and cannot close its lines; the watchdog goes on: {why}"),
         }
-<<<<<<< HEAD
         let mut own = self.known(memory);
         (own.standing.ro_open, own.standing.operator_open) = (false, false);
         let _ = self.own.know(own).await;
-        if was_open {
-=======
-        let _ = self.own.know(Own { ro_open: false, operator_open: false, ..self.known(memory) }).await;
         if is_open(memory.told) {
->>>>>>> s5-breaker
             self.audit.write("gate_verdict", (Some(false), Some(false)), vec![why], None);
         }
         let watcher = self.watcher;
@@ -400,7 +391,6 @@ impl Rounds {
     }
 }
 
-<<<<<<< HEAD
 fn standing(doors: &Doors, memory: &Memory, now: clock::Micros) -> Standing {
     Standing {
         door: doors.door(),
@@ -408,8 +398,8 @@ fn standing(doors: &Doors, memory: &Memory, now: clock::Micros) -> Standing {
         operator_open: memory.operator_open,
         at: now,
     }
-=======
+}
+
 fn is_open(state: Option<State>) -> bool {
     state.is_some_and(|state| state != State::CLOSED)
->>>>>>> s5-breaker
 }

@@ -75,11 +75,7 @@ pub fn snapshot(
         leader,
         applied: applied.clone(),
         order: findings.order,
-<<<<<<< HEAD
-        notes: verdict.warnings.iter().map(ToString::to_string).chain(findings.notes.iter().cloned()).collect(),
-=======
-        notes: verdict.warnings.iter().map(plain).collect(),
->>>>>>> s5-breaker
+        notes: verdict.warnings.iter().map(plain).chain(findings.notes.iter().map(plain)).collect(),
     }
 }
 

@@ -105,17 +105,9 @@ impl Asker {
         let Some(tls) = &self.tls else { return self.speak(stream, peer, path, body).await };
         let name = ServerName::try_from(peer.host.clone())
             .map_err(|_| Silence::Failed(format!("{} is no name that a certificate can carry", peer.host)))?;
-<<<<<<< HEAD
-        let stream = tls.connect(name, stream).await.map_err(|error| {
+        let stream = tls.connector(&[]).connect(name, stream).await.map_err(|error| {
             Silence::Failed(format!("TLS with it fails: {error}; is tls set there too, and do ca and cert fit?"))
         })?;
-=======
-        let stream = tls
-            .connector(&[])
-            .connect(name, stream)
-            .await
-            .map_err(|error| Silence::Failed(format!("TLS with it fails: {error}")))?;
->>>>>>> s5-breaker
         self.speak(stream, peer, path, body).await
     }
 
