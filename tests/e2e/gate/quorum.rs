@@ -55,7 +55,8 @@ fn a_voter_says_whom_it_acks() {
     for name in ["node1", "node2", "witness"] {
         acks(&bed, name, Some("node1"));
     }
-    assert!(bed.gate("witness").must(&["status"]).contains("acks node1 for another"));
+    let status = String::from_utf8_lossy(&bed.gate("witness").operate(&["status"]).stdout).into_owned();
+    assert!(status.contains("acks node1 for another"), "{status}");
     // An ack that is not asked for again ends.
     bed.gate_mut("node1").kill();
     for name in ["node2", "witness"] {

@@ -234,7 +234,7 @@ fn vote(says: &serde_json::Value) -> String {
     let seconds = |key: &str| says["vote"][key].as_f64().map(|micros| micros / 1e6);
     match (says["vote"]["acks"].as_str(), seconds("left_us"), seconds("abstains_us")) {
         (Some(holder), Some(left), _) => {
-            format!("acks {holder} for another {left:.2} s; until then it acks nobody else")
+            format!("acks {holder} alone for another {left:.2} s")
         }
         (_, _, Some(left)) => format!("acks nobody for another {left:.2} s: it has just started"),
         _ => "acks nobody".to_owned(),
