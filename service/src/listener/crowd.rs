@@ -136,7 +136,7 @@ mod tests {
             greedy.push(crowd.enter(ip("10.0.0.66")));
         }
         assert!(!is_lost(&mut peer) && !is_lost(&mut other));
-        assert_eq!(greedy.iter_mut().filter_map(|place| (!is_lost(place)).then_some(())).count(), 2);
+        assert_eq!(greedy.iter_mut().skip(1).filter_map(|place| (!is_lost(place)).then_some(())).count(), 2);
     }
 
     #[test]
