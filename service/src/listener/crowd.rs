@@ -136,7 +136,7 @@ mod tests {
             greedy.push(crowd.enter(ip("10.0.0.66")));
         }
         assert!(!is_lost(&mut peer) && !is_lost(&mut other));
-        assert_eq!(greedy.iter_mut().filter_map(|place| (!is_lost(place)).then_some(())).count(), 2);
+        assert_eq!(greedy.iter_mut().skip(1).filter_map(|place| (!is_lost(place)).then_some(())).count(), 2);
     }
 
     #[test]
@@ -156,7 +156,8 @@ mod tests {
             let three = crowd.enter(ip("10.0.0.1"));
             assert_eq!(crowd.lock().inside, 2);
             drop((one, two, three));
-            assert_eq!((crowd.lock().inside, crowd.lock().by_origin.len()), (0, 0));
+            assert_eq!(crowd.lock().inside, 0);
+            assert!(crowd.lock().by_origin.is_empty());
         }
         assert_eq!(origin(ip("2001:db8::1")), origin(ip("2001:db8::ffff:1")));
         assert_ne!(origin(ip("2001:db8::1")), origin(ip("2001:db8:0:1::1")));
