@@ -45,8 +45,6 @@ fn page(mut command: clap::Command, names: &[String]) -> Result<String, Failure>
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     #[test]
     fn a_page_is_about_the_command_that_is_named() {
         let below = clap::Command::new("gate").subcommand(clap::Command::new("open").about("Lets traffic in"));

@@ -117,8 +117,10 @@ fn remarks(settings: &Settings, found: &Found) -> Vec<Remark> {
 
 #[cfg(test)]
 mod tests {
+    use goahead_rules::gate::RepmgrNode;
+
     use super::super::settings::Haproxy;
-    use super::super::snapshot::{Local, SourceNode};
+    use super::super::snapshot::Local;
     use super::*;
 
     fn local() -> Local {
@@ -156,7 +158,7 @@ mod tests {
     fn a_source_that_does_not_know_this_node_is_named() {
         let mut settings = Settings::for_tests("n1");
         settings.repmgr_database = Some("repmgr".into());
-        let node = |name: &str| SourceNode {
+        let node = |name: &str| RepmgrNode {
             node_id: 1,
             node_name: name.into(),
             kind: "primary".into(),

@@ -3,6 +3,7 @@
 //! The memory of the vote is the process's: a new process abstains until whatever it forgot has ended.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 pub use goahead_rules::gate::Door;
 use goahead_rules::gate::{self, Answer, Ask, Report, Standing, Voter};
