@@ -25,6 +25,7 @@ mod ring;
 mod seen;
 mod server;
 mod shut;
+mod spare;
 mod stamp;
 mod standin;
 mod swap;

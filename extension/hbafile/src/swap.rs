@@ -5,6 +5,7 @@ use crate::lease::{Lease, Writers};
 use crate::place::Place;
 use crate::ring;
 use crate::seen::{Identity, Seen};
+use crate::spare;
 use rustix::fs::{CWD, OFlags, RenameFlags, XattrFlags, fgetxattr, flistxattr, fsetxattr, renameat_with};
 use rustix::io::Errno;
 use std::fs::File;
@@ -27,9 +28,16 @@ pub(crate) enum Swapped {
 /// Replaces the file by `text` if it still is what was `seen`. The caller holds the lock.
 pub(crate) fn swap(place: &Place, seen: &Seen, text: &[u8], keep: bool) -> Result<Swapped, Error> {
     let wrong = |problem: std::io::Error| Error::writing(&place.target, problem);
+    let spare = spare::prepare(place, seen, text)?;
     let new = Leftover(place.beside(NEW));
     new.remove().map_err(wrong)?;
-    let file = write(&new.0, seen, text).map_err(wrong)?;
+    let file = match write(&new.0, seen, text) {
+        Err(problem) if spare::is_full(&problem) => {
+            new.remove().map_err(wrong)?;
+            spare::take(place, text, &new.0).ok_or_else(|| wrong(problem))?
+        }
+        written => written.map_err(wrong)?,
+    };
     let metadata = file.metadata().map_err(wrong)?;
     let lease = match Lease::take(&seen.file) {
         Writers::None(lease) => Some(lease),
@@ -59,6 +67,7 @@ pub(crate) fn swap(place: &Place, seen: &Seen, text: &[u8], keep: bool) -> Resul
     let older = older.keep();
     File::open(&place.directory).and_then(|directory| directory.sync_all()).map_err(wrong)?;
     ring::prune(place);
+    spare.keep(place, text);
     Ok(Swapped::Done(older))
 }
 
@@ -174,8 +183,8 @@ pub(crate) fn exchange(one: &Path, other: &Path) -> Result<(), Errno> {
     renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)
 }
 
-/// Writes the new text beside the file, with all that the file has besides its text.
-fn write(path: &Path, seen: &Seen, text: &[u8]) -> std::io::Result<File> {
+/// Writes a text beside the file, with all that the file has besides its text.
+pub(crate) fn write(path: &Path, seen: &Seen, text: &[u8]) -> std::io::Result<File> {
     let like = seen.file.metadata()?;
     let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::CLOEXEC).bits()).unwrap_or_default();
     let mut file = File::options().write(true).create_new(true).mode(0o600).custom_flags(flags).open(path)?;

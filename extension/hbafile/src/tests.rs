@@ -5,6 +5,7 @@ mod between;
 mod fake;
 mod files;
 mod force;
+mod full;
 mod gated;
 mod killed;
 mod mounts;

@@ -108,8 +108,8 @@ impl Place {
             Some(problem) => Err(FileError::Invalid { path: self.file.clone(), problem: problem.to_string() }),
         };
         let edited = match locked.edit(|text| Ok(made(text, lines, state, self.major)), check) {
-            // A line of somebody else's keeps the whole file from loading; ours are closed all the same.
-            Err(error @ FileError::Invalid { .. }) if !state.rw => {
+            // Somebody else's line keeps the whole file from loading, or there is no room for just this text.
+            Err(error @ (FileError::Invalid { .. } | FileError::Io { .. })) if !state.rw => {
                 return self.shut(locked, limit).and_then(|_| Err(error.into()));
             }
             edited => edited?,

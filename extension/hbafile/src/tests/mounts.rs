@@ -2,13 +2,14 @@
 
 use super::bed::{Bed, put};
 use crate::Error;
+use std::path::PathBuf;
 use std::process::Command;
 
 /// Set for the test's second process: which place it is to try.
 const PLACE: &str = "GOAHEAD_TEST_PLACE";
 
 /// Runs the test of this name again after `script`, in a mount namespace, with the file as `$1`.
-fn in_namespace(test: &str, script: &str) {
+pub fn in_namespace(test: &str, script: &str) {
     if !rustix::process::geteuid().is_root() {
         eprintln!("skipped: only root has mount namespaces everywhere");
         return;
@@ -28,9 +29,14 @@ fn in_namespace(test: &str, script: &str) {
     assert!(bed.names().iter().all(|name| !name.contains("new") && !name.contains("0000")), "{:?}", bed.names());
 }
 
+/// In the second process: where the file is to be.
+pub fn place() -> Option<PathBuf> {
+    std::env::var_os(PLACE).map(PathBuf::from)
+}
+
 /// In the second process: the file cannot be replaced, and keeps its bytes.
 fn is_unwritable() -> bool {
-    let Some(path) = std::env::var_os(PLACE).map(std::path::PathBuf::from) else { return false };
+    let Some(path) = place() else { return false };
     let error = put(&path, "two\n").expect_err("it is not written");
     assert!(matches!(&error, Error::Unwritable { .. }), "{error}");
     assert!(error.to_string().starts_with("hba_unwritable: ") && error.mend().contains("directory"), "{error}");
