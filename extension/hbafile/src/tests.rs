@@ -6,6 +6,7 @@ mod fake;
 mod files;
 mod force;
 mod gated;
+mod keeper;
 mod killed;
 mod mounts;
 mod probe;
