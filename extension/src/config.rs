@@ -12,8 +12,10 @@ static JOB_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(7 * DAY);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
 pub enum CloseAtStart {
     /// The server does not start.
+    #[name = c"require"]
     Require,
     /// It starts with them open, and warns.
+    #[name = c"try"]
     Try,
 }
 

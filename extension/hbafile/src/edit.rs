@@ -51,7 +51,7 @@ impl Locked {
     /// [`Error::Busy`], [`Error::Missing`], [`Error::Unwritable`] when no lock file can be made.
     pub fn take(path: &Path, limit: Duration, between: &mut dyn FnMut()) -> Result<Self, Error> {
         let place = Place::find(path)?;
-        let lock = lock::take(&place, limit, between)?;
+        let lock = lock::take(&place, lock::WRITERS, limit, between)?;
         // A link may have been turned to another file during the wait; that one would need its own lock.
         if Place::find(path)?.target != place.target {
             return Err(Error::Conflict { path: path.to_owned(), tries: 1 });

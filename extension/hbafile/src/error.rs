@@ -31,6 +31,16 @@ pub enum Error {
         /// How long was waited, in milliseconds.
         waited_ms: u128,
     },
+    /// Another gate keeps the file.
+    #[error("hba_kept: another gate keeps {path}: {holder} holds {lock}", path = path.display(), lock = lock.display())]
+    Kept {
+        /// The file.
+        path: PathBuf,
+        /// The lock file.
+        lock: PathBuf,
+        /// Its process, as far as the lock file says, in words.
+        holder: String,
+    },
     /// The new text would not load, so it was not written.
     #[error("hba_invalid: {path} would not load: {problem}", path = path.display())]
     Invalid {
@@ -74,6 +84,10 @@ impl Error {
             }
             Self::Conflict { .. } => "a tool is rewriting the file just now: try again when it has finished",
             Self::Busy { .. } => "try again; if it stays, look which process has the lock file open (fuser -v)",
+            Self::Kept { .. } => {
+                "stop one of the two gates; two nodes cannot share a pg_hba.conf: give each its own hba_file, in a \
+                 directory of its own"
+            }
             Self::Invalid { .. } => "mend the line; nothing was written, and the server keeps the rules that it has",
             Self::Untold { .. } => "SELECT pg_reload_conf(), and run this as the user whose server it is",
             Self::Missing { .. } => "look at SHOW hba_file and at goahead.hba_versions()",

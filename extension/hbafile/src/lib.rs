@@ -4,8 +4,8 @@
 //! ever replaced as a whole, by a rename that is durable; never written in place, because a server that starts or
 //! reloads meanwhile would read half of it.
 //!
-//! Beside the file lie, in its own directory: the lock of all writers `.goahead_hba.lock`, the gate's stamp
-//! `.goahead_gate.stamp`, the mark `.goahead_hba.untold` while the server has yet to be told of a new text, the previous
+//! Beside the file lie, in its own directory: the lock of all writers `.goahead_hba.lock`, that of the one gate
+//! that keeps it `.goahead_hba.gate`, the gate's stamp `.goahead_gate.stamp`, the mark `.goahead_hba.untold` while the server has yet to be told of a new text, the previous
 //! versions `pg_hba.conf.goahead.NNNNNN`, and for a moment `.goahead_hba.aside`: the file itself, while a text that loads
 //! stands in for it.
 
@@ -17,6 +17,7 @@ mod error;
 mod files;
 mod force;
 mod good;
+mod keeper;
 mod lease;
 mod lock;
 mod place;
@@ -39,6 +40,7 @@ pub use error::Error;
 pub use files::{AsServer, Inside};
 pub use force::{InForce, Listens, Wrong, in_force};
 pub use good::LastGood;
+pub use keeper::Keeper;
 pub use probe::{Reply, ask, is_local};
 pub use ring::{Version, version, versions};
 pub use seen::{Identity, MOST};

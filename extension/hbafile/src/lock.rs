@@ -1,4 +1,5 @@
-//! The lock of all writers of ours. Other tools do not take it; against them helps comparing before swapping.
+//! The lock files beside the file, of which the first is that of all writers of ours. Other tools do not take it; against
+//! them helps comparing before swapping.
 
 use crate::Error;
 use crate::place::Place;
@@ -9,14 +10,15 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-const NAME: &str = ".goahead_hba.lock";
+/// Held while the file is written.
+pub(crate) const WRITERS: &str = ".goahead_hba.lock";
 /// How often the lock is tried.
 const PERIOD: Duration = Duration::from_millis(5);
 
-/// Waits for the lock at most for `limit`, calling `between` between tries; it ends with the file that is returned, and
-/// with the process.
-pub(crate) fn take(place: &Place, limit: Duration, between: &mut dyn FnMut()) -> Result<File, Error> {
-    let path = place.beside(NAME);
+/// Waits for the lock called `name` at most for `limit`, calling `between` between tries; it ends with the file that is
+/// returned, and with the process.
+pub(crate) fn take(place: &Place, name: &str, limit: Duration, between: &mut dyn FnMut()) -> Result<File, Error> {
+    let path = place.beside(name);
     let mut file = open(place, &path)?;
     let start = Instant::now();
     loop {
@@ -44,7 +46,8 @@ fn open(place: &Place, path: &Path) -> Result<File, Error> {
     Ok(file)
 }
 
-fn is_at(file: &File, path: &Path) -> bool {
+/// Whether the path still leads to this file.
+pub(crate) fn is_at(file: &File, path: &Path) -> bool {
     let (Ok(mine), Ok(there)) = (file.metadata(), std::fs::symlink_metadata(path)) else { return false };
     (mine.dev(), mine.ino()) == (there.dev(), there.ino())
 }

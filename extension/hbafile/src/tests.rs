@@ -7,6 +7,7 @@ mod files;
 mod force;
 mod full;
 mod gated;
+mod keeper;
 mod killed;
 mod mounts;
 mod probe;

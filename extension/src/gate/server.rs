@@ -129,7 +129,7 @@ pub fn is_superuser_session() -> bool {
 pub fn raise(error: &Error) -> ! {
     let code = match error {
         Error::Unwritable { .. } | Error::Io { .. } | Error::Untold { .. } => PgSqlErrorCode::ERRCODE_IO_ERROR,
-        Error::Conflict { .. } | Error::Busy { .. } => PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE,
+        Error::Conflict { .. } | Error::Busy { .. } | Error::Kept { .. } => PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE,
         Error::Invalid { .. } => PgSqlErrorCode::ERRCODE_CONFIG_FILE_ERROR,
         Error::Missing { .. } => PgSqlErrorCode::ERRCODE_UNDEFINED_FILE,
     };

@@ -11,6 +11,10 @@ use super::clock::{self, Micros};
 use super::database::{self, Session, Trouble};
 use super::settings::Settings;
 use super::snapshot::{Downstream, Local};
+use super::sole::Sole;
+
+/// How long another gate may take to let go of the file in the middle of a round.
+const MOMENT: Duration = Duration::from_millis(20);
 
 /// Asks the local database.
 pub struct Facts {
@@ -19,12 +23,15 @@ pub struct Facts {
     replies: Replies,
     lag: ReplayLag,
     limit: Duration,
+    sole: Sole,
     /// Where the gated file is, once known
     pub hba_file: Option<PathBuf>,
     /// Where the server's data directory is, once known
     pub data_directory: Option<PathBuf>,
     /// Why these are not the server's own: what is written there would close nothing
     pub misled: Option<String>,
+    /// Who else keeps the gated file: this gate must end
+    pub taken: Option<String>,
 }
 
 /// What one round found.
@@ -49,9 +56,11 @@ impl Facts {
             replies: Replies::default(),
             lag: ReplayLag::default(),
             limit,
+            sole: Sole::default(),
             hba_file: settings.hba_file.clone(),
             data_directory: settings.data_directory.clone(),
             misled: None,
+            taken: None,
         })
     }
 
@@ -60,8 +69,27 @@ impl Facts {
         &mut self.session
     }
 
-    /// Asks once; at most the limit.
+    /// Keeps every other gate away from the file, as far as that is known; waits at most for `limit` where one has it.
+    ///
+    /// # Errors
+    /// Who has it, and what to do.
+    pub fn keep(&mut self, limit: Duration) -> Result<(), String> {
+        self.hba_file.as_deref().map_or(Ok(()), |file| self.sole.keep(file, limit))
+    }
+
+    /// Asks once; at most the limit. Nothing is known where another gate keeps the file.
     pub async fn ask(&mut self) -> Found {
+        let found = self.ask_database().await;
+        match self.keep(MOMENT) {
+            Ok(()) => found,
+            Err(why) => {
+                self.taken = Some(why.clone());
+                Found { local: None, error: Some(why) }
+            }
+        }
+    }
+
+    async fn ask_database(&mut self) -> Found {
         let asked_us = clock::now();
         let ends = self.data_directory.as_deref().is_some_and(is_stopping);
         if ends {

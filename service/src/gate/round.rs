@@ -14,7 +14,7 @@ use super::audit::Audit;
 use super::clock;
 use super::doors::Doors;
 use super::facts::{Facts, Found, node_facts, source_says};
-use super::orders::{self, Orders};
+use super::orders::Orders;
 use super::own::OwnVoter;
 use super::remarks::Remarks;
 use super::settings::Settings;
@@ -76,26 +76,30 @@ type Answers = Vec<oneshot::Sender<Result<(), String>>>;
 
 impl Rounds {
     /// Goes round until `stop` becomes true, then closes and says so.
-    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+    ///
+    /// # Errors
+    /// That another gate keeps the file; nothing of it is touched then.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), String> {
         let mut memory = Memory::default();
         let mut next = Instant::now();
         loop {
             let mut answers = Answers::new();
-            tokio::select! {
+            let mut command = tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => break,
-                Some(command) = self.commands.recv() => answers.extend(self.obey(command)),
-                () = sleep_until(next) => {}
-            }
-            while let Ok(command) = self.commands.try_recv() {
-                answers.extend(self.obey(command));
+                Some(command) = self.commands.recv() => Some(command),
+                () = sleep_until(next) => None,
+            };
+            while let Some(given) = command.or_else(|| self.commands.try_recv().ok()) {
+                answers.extend(self.obey(given, memory.found.local.as_ref()).await);
+                command = None;
             }
             let began = Instant::now();
             if began > next + self.settings.timings.round {
                 self.counters.late_rounds.fetch_add(1, Relaxed);
                 tracing::warn!(late = ?(began - next), "a round begins late: this machine is too slow for its settings");
             }
-            self.round(&mut memory).await;
+            self.round(&mut memory).await?;
             self.counters.rounds.fetch_add(1, Relaxed);
             for answer in answers {
                 let _ = answer.send(Ok(()));
@@ -106,9 +110,10 @@ impl Rounds {
             }
         }
         self.end(&memory).await;
+        Ok(())
     }
 
-    async fn round(&mut self, memory: &mut Memory) {
+    async fn round(&mut self, memory: &mut Memory) -> Result<(), String> {
         memory.number += 1;
         let wall_us = clock::wall();
         let began = clock::now();
@@ -153,6 +158,9 @@ impl Rounds {
             self.own.ask(&own_ask),
         );
         self.counters.unanswered.fetch_add(Asked::silent(&asked), Relaxed);
+        if let Some(why) = self.facts.taken.take() {
+            return Err(why);
+        }
         memory.found = found;
         memory.notes = memory.remarks.look(&self.settings, &memory.found);
         memory.veto = veto;
@@ -172,6 +180,7 @@ impl Rounds {
         });
         let verdict = self.decide(memory, &round, &report, &heard, &manual);
         self.act(memory, verdict, &asked, wall_us).await;
+        Ok(())
     }
 
     /// Takes note of a verdict that ended before this round began: this process was stopped, or starved.
@@ -322,48 +331,6 @@ impl Rounds {
             period_us: u64::try_from(clock::micros(self.settings.timings.watchdog)).unwrap_or(0),
         };
         self.watcher.watch(&order).err().map(|error| format!("the watchdog cannot be started: {error}"))
-    }
-
-    /// Carries out what an operator says; the answer comes after the round that follows.
-    fn obey(&mut self, command: Command) -> Option<oneshot::Sender<Result<(), String>>> {
-        let (done, answer) = match command {
-            Command::Set(order, answer) => (self.set(order), answer),
-            Command::Clear(actor, answer) => (self.clear(actor), answer),
-        };
-        match done {
-            Ok(()) => Some(answer),
-            Err(why) => {
-                let _ = answer.send(Err(why));
-                None
-            }
-        }
-    }
-
-    fn set(&mut self, order: Order) -> Result<(), String> {
-        self.orders.set(order.clone())?;
-        let word = if order.open { "open" } else { "close" };
-        tracing::warn!(
-            actor = order.actor,
-            reason = order.reason,
-            rw = order.rw,
-            ro = order.ro,
-            "an operator orders: {word}"
-        );
-        let about = |door: bool| door.then_some(order.open);
-        let why = Why { code: format!("operator_{word}"), text: order.reason.clone() };
-        self.audit.write("gate_override", (about(order.rw), about(order.ro)), vec![why], Some(order.actor));
-        Ok(())
-    }
-
-    fn clear(&mut self, actor: String) -> Result<(), String> {
-        orders::given_by(&actor)?;
-        if !self.orders.clear()? {
-            return Err("there is no order to clear".to_owned());
-        }
-        tracing::warn!(actor, "an operator clears the order");
-        let why = Why { code: "operator_clear".to_owned(), text: "the order is cleared".to_owned() };
-        self.audit.write("gate_override", (None, None), vec![why], Some(actor));
-        Ok(())
     }
 
     /// Closes, in the order in which everything closes: shown, done, told.

@@ -34,6 +34,8 @@ use super::{Counters, Gate, clock, control};
 
 /// Orders that may wait for their round.
 const ORDERS: usize = 16;
+/// How long a gate that ends just now may still keep the file.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A gate that has started.
 pub struct Running {
@@ -45,7 +47,7 @@ pub struct Running {
     /// What connects to peers over TLS
     tls: Vec<Connector>,
     /// Ends when the gate has closed and said so
-    rounds: Option<JoinHandle<()>>,
+    rounds: Option<JoinHandle<Result<(), String>>>,
     copier: Option<JoinHandle<()>>,
     _sockets: Vec<Socket>,
     _lock: File,
@@ -55,9 +57,9 @@ impl Running {
     /// Waits until the lines are closed, after `stop`; a server that does not decide has none.
     pub async fn ended(mut self) {
         if let Some(rounds) = self.rounds.take()
-            && let Err(error) = rounds.await
+            && let Err(error) = rounds.await.unwrap_or_else(|error| Err(error.to_string()))
         {
-            tracing::error!(%error, "the rounds ended badly; the watchdog closes");
+            tracing::error!(error, "the rounds ended badly; the watchdog closes");
         }
     }
 
@@ -69,12 +71,14 @@ impl Running {
         self.tls.iter().try_for_each(Connector::reload)
     }
 
-    /// Waits while the gate works: for ever, unless its rounds end by themselves, which is a fault.
-    pub async fn works(&mut self) {
+    /// Waits while the gate works: for ever, unless its rounds end by themselves. Why they did.
+    pub async fn works(&mut self) -> String {
         match &mut self.rounds {
             Some(rounds) => {
-                let _ = rounds.await;
+                let why = rounds.await.ok().and_then(Result::err);
                 self.rounds = None;
+                let fault = || "the gate's rounds have ended by themselves; its watchdog closes the lines".to_owned();
+                why.unwrap_or_else(fault)
             }
             None => std::future::pending().await,
         }
@@ -104,6 +108,7 @@ pub async fn start(
     make(&settings.state_dir)?;
     let lock = alone(&settings.state_dir, settings.mode)?;
     let settings = Arc::new(settings);
+    let facts = if settings.mode == Mode::ServerOnly { None } else { Some(sole(&settings).await?) };
     let boot_id = clock::boot_id().map_err(|error| format!("the boot id of this machine cannot be read: {error}"))?;
     let incarnation = rand::random::<u64>() >> 1;
     let secret = settings.trust.secret_file.as_deref().map(Secret::read).transpose()?;
@@ -162,6 +167,7 @@ pub async fn start(
         running.tls.extend(harepds.tls());
         legacy = Some(Arc::new(harepds));
     }
+    let Some(facts) = facts else { return Ok(running) };
     let audit = Audit::open(&settings.state_dir, &settings.node, incarnation);
     let copier = Copier {
         settings: settings.clone(),
@@ -171,12 +177,11 @@ pub async fn start(
         asker: asker.clone(),
         snapshot: shown.subscribe(),
     };
-    let limit = settings.timings.deadline;
     let rounds = Rounds {
         rules,
         incarnation,
         own,
-        facts: Facts::new(&settings, limit)?,
+        facts,
         // A slow disk may take longer than a round; what is later than a lease is closed by the watchdog.
         doors: Doors::new(settings.clone(), settings.timings.lease / 3),
         orders: Orders::load(&settings.state_dir, &boot_id)?,
@@ -237,6 +242,18 @@ fn alone(state_dir: &Path, mode: Mode) -> Result<File, String> {
             Err(format!("another gate runs with this state_dir, {}: stop it first", state_dir.display()))
         }
         Err(error) => Err(named(&error)),
+    }
+}
+
+/// Asks the database for the first time, and keeps every other gate away from the file that it names: before this one
+/// votes or writes. A database that does not answer yet is asked again by the rounds.
+async fn sole(settings: &Settings) -> Result<Facts, String> {
+    let mut facts = Facts::new(settings, settings.timings.deadline)?;
+    facts.keep(PATIENCE)?;
+    facts.ask().await;
+    match facts.taken.take() {
+        None => Ok(facts),
+        Some(_) => facts.keep(PATIENCE).map(|()| facts),
     }
 }
 

@@ -19,6 +19,7 @@ mod promoted;
 mod quorum;
 mod replicas;
 mod rows;
+mod second;
 mod standby;
 mod steering;
 

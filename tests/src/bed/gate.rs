@@ -114,6 +114,24 @@ impl Gate {
         half
     }
 
+    /// Starts another gate with this configuration, which must name a state directory and listeners of its own.
+    pub fn second(&self, node: &Node, configuration: &str) -> Self {
+        let conf = node.path("second").with_extension("yml");
+        super::repmgr::write(&conf, configuration);
+        let mut second = Self {
+            name: self.name.clone(),
+            net: self.net.clone(),
+            binary: self.binary.clone(),
+            conf,
+            log: node.path("secondlog"),
+            health: self.health,
+            source: self.source,
+            child: None,
+        };
+        second.launch(&[]);
+        second
+    }
+
     /// Starts it again after [`Gate::kill`] or [`Gate::stop`].
     pub fn launch(&mut self, arguments: &[&str]) {
         let log = std::fs::File::options().create(true).append(true).open(&self.log).expect("log file");
@@ -187,6 +205,11 @@ impl Gate {
     pub fn ended(&mut self) -> Option<String> {
         let ended = self.child.as_mut().is_none_or(|child| child.try_wait().expect("wait").is_some());
         ended.then(|| self.log())
+    }
+
+    /// Whether it has ended by itself, with success or not.
+    pub fn exit(&mut self) -> Option<std::process::ExitStatus> {
+        self.child.as_mut().and_then(|child| child.try_wait().expect("wait"))
     }
 
     /// The status and body of a path on its health listener, if it answers.

@@ -57,22 +57,23 @@ async fn work(settings: Settings, on: &On) -> CommandResult {
     notify::tell("READY=1");
     let failed = loop {
         tokio::select! {
-            _ = terminate.recv() => break false,
-            _ = interrupt.recv() => break false,
-            () = running.works() => break true,
+            _ = terminate.recv() => break None,
+            _ = interrupt.recv() => break None,
+            why = running.works() => break Some(why),
             _ = hangup.recv() => reload(&running, &listeners),
         }
     };
     notify::tell("STOPPING=1");
+    if let Some(why) = failed {
+        // Nobody must hear another word from a gate that does not know its node any more.
+        return Err(Failure::new(why));
+    }
     tracing::info!("ending{}", if mode == Mode::ServerOnly { "" } else { ": closing first" });
     let _ = stop.send(true);
     running.ended().await;
     let _ = close.send(true);
     for listener in listeners.tasks {
         let _ = tokio::time::timeout(gate::DRAIN, listener).await;
-    }
-    if failed {
-        return Err(Failure::new("the gate's rounds have ended by themselves; its watchdog closes the lines"));
     }
     Ok(ExitCode::SUCCESS)
 }
