@@ -41,7 +41,9 @@ SELECT jsonb_build_object(
       'status', status, 'sender_host', sender_host, 'sender_port', sender_port, 'timeline', received_tli,
       'slot', slot_name, 'latest_end_lsn', pg_catalog.pg_wal_lsn_diff(latest_end_lsn, '0/0')::bigint,
       'receipt_age_us', greatest(0,
-        (extract(epoch FROM pg_catalog.clock_timestamp() - last_msg_receipt_time) * 1000000)::bigint))
+        (extract(epoch FROM pg_catalog.clock_timestamp() - last_msg_receipt_time) * 1000000)::bigint),
+      'quiet_us', nullif((extract(epoch FROM
+        pg_catalog.current_setting('wal_receiver_timeout')::interval) * 500000)::bigint, 0))
       FROM pg_catalog.pg_stat_wal_receiver WHERE status IS NOT NULL LIMIT 1) END,
   'archive_recovery', r.in_recovery AND coalesce(pg_catalog.current_setting('restore_command', true), '') <> '',
   'downstream', (SELECT coalesce(jsonb_agg(jsonb_build_object(

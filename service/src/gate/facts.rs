@@ -206,6 +206,7 @@ pub fn node_facts(local: &Local, now: Micros) -> NodeFacts {
             port: receiver.sender_port.and_then(|port| u16::try_from(port).ok()),
             latest_end_lsn: receiver.latest_end_lsn,
             receipt_age: receiver.receipt_age_us.map(micros),
+            quiet: receiver.quiet_us.map(micros),
         }),
         replay_paused: local.replay_paused,
         replay_age: local.replay_age_us.map(micros),
@@ -264,7 +265,8 @@ mod tests {
                 "server_version": 150020, "postmaster_start_us": 1, "current_lsn": null, "received_lsn": 12,
                 "replayed_lsn": 11, "replayed_us": null, "replay_age_us": null, "replay_paused": false,
                 "receiver": {"status": "streaming", "sender_host": "10.0.0.1", "sender_port": 5432, "timeline": 3,
-                             "slot": null, "latest_end_lsn": 18446744073709551615, "receipt_age_us": 9},
+                             "slot": null, "latest_end_lsn": 18446744073709551615, "receipt_age_us": 9,
+                             "quiet_us": 30000000},
                 "archive_recovery": false,
                 "downstream": [{"pid": 7, "usename": "r", "application_name": "t", "client_addr": null,
                                 "state": "streaming", "sync_state": "async", "sync_priority": 0, "reply_us": 5}],
@@ -283,7 +285,7 @@ mod tests {
         let upstream = told.upstream.unwrap();
         assert!(upstream.streaming);
         assert_eq!((upstream.port, upstream.receipt_age), (Some(5432), Some(Duration::from_micros(9))));
-        assert_eq!(upstream.latest_end_lsn, Some(u64::MAX));
+        assert_eq!((upstream.latest_end_lsn, upstream.quiet), (Some(u64::MAX), Some(Duration::from_secs(30))));
         assert_eq!((told.downstream[0].name.as_str(), told.downstream[0].reply_age), ("t", None));
         // A local server is handed the whole of it.
         let text = serde_json::to_string(&local).unwrap();

@@ -151,6 +151,9 @@ pub struct Receiver {
     pub latest_end_lsn: Option<u64>,
     /// Age of the last message from upstream (`last_msg_receipt_time`), in microseconds
     pub receipt_age_us: Option<u64>,
+    /// After how long a silence it asks upstream for a message, in microseconds: half of `wal_receiver_timeout`; none: never
+    #[serde(default)]
+    pub quiet_us: Option<u64>,
 }
 
 /// A row of `pg_stat_replication`.

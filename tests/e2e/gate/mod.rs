@@ -14,6 +14,7 @@ mod harepds;
 mod killed;
 mod names;
 mod orders;
+mod pair;
 mod parted;
 mod promoted;
 mod quorum;

@@ -1,10 +1,11 @@
 //! A standby takes reads only while it really follows.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use goahead_tests::bed::Plan;
 use goahead_tests::bed::timeline::{Door, Traffic};
-use goahead_tests::{SOON, eventually};
+use goahead_tests::{SOON, eventually, process};
+use rustix::process::Signal;
 
 use super::{gated, gated_with, report, says};
 
@@ -40,6 +41,34 @@ fn a_standby_that_streams_no_more_takes_no_reads() {
     node.sql("SELECT pg_reload_conf()");
     eventually("it streams again", SOON, || node.streams().then_some(()));
     bed.wait_open("node2", Door::Check, Traffic::ReadOnly, mended);
+    bed.assert_one_writer();
+}
+
+#[test]
+fn a_standby_of_an_idle_primary_takes_reads_until_its_sender_answers_no_more() {
+    let plan = Plan { repmgrd: false, extension: false, ..Plan::default() };
+    let mut bed = gated_with(plan, |text| text + "max_lag_time: 1s\n");
+    // Its receiver asks after 5 s of silence, and gives up after 10 s.
+    bed.node("node2").sql("ALTER SYSTEM SET wal_receiver_timeout = '10s'");
+    bed.node("node2").sql("SELECT pg_reload_conf()");
+    bed.gate_mut("node1").kill();
+    bed.assert_stays_open("node2", Door::Check, Traffic::ReadOnly, Duration::from_secs(8));
+
+    let sender = bed.node("node1").value("SELECT pid FROM pg_stat_replication");
+    let sender: u32 = sender.parse().expect("node1 has one sender");
+    let stuck = Instant::now();
+    process::signal_pid(sender, Signal::STOP);
+    // That its receiver gives up in the end would close it too.
+    eventually("node2 says that it is behind", SOON, || {
+        let said = bed.gate("node2").verdict()?;
+        let behind = said["verdict"]["ro_reasons"].as_array()?.iter().any(|why| why["code"] == "lag_time");
+        (behind && said["verdict"]["ro"] == false && said["local"]["receiver"]["status"] == "streaming").then_some(())
+    });
+    let open = bed.wait_closed("node2", Door::Check, Traffic::ReadOnly, stuck);
+    report("sender hangs on an idle cluster (wal_receiver_timeout 10 s), until reads are refused", open);
+    let goes_on = Instant::now();
+    process::signal_pid(sender, Signal::CONT);
+    bed.wait_open("node2", Door::Check, Traffic::ReadOnly, goes_on);
     bed.assert_one_writer();
 }
 

@@ -96,12 +96,16 @@ pub struct Upstream {
     /// `sender_port`.
     #[serde(default)]
     pub port: Option<u16>,
-    /// `latest_end_lsn`: how far the sender was when it was last heard, in bytes.
+    /// `latest_end_lsn`: how far the sender was when it was last heard, in bytes. Each message has it, WAL or not.
     #[serde(default)]
     pub latest_end_lsn: Option<u64>,
     /// Since the sender was last heard (`last_msg_receipt_time`, this node's own clock).
     #[serde(default, rename = "receipt_age_us", with = "maybe_micros")]
     pub receipt_age: Option<Duration>,
+    /// How long a sender that has nothing to send leaves this receiver without a message: half of `wal_receiver_timeout`,
+    /// after which the receiver asks it for one (walreceiver.c). None: it never asks.
+    #[serde(default, rename = "quiet_us", with = "maybe_micros")]
+    pub quiet: Option<Duration>,
 }
 
 /// A row of `pg_stat_replication`.

@@ -1,9 +1,10 @@
 //! The read-only door.
 
 use super::decide::Known;
-use super::facts::{NodeFacts, Role};
+use super::facts::{NodeFacts, Role, Upstream};
 use super::reason::Reason;
 use super::wire::Micros;
+use std::time::Duration;
 
 /// Opens until then and why, or every reason not to.
 pub(super) fn judge(known: &Known<'_>, me: &NodeFacts, rw_open: bool) -> Result<(Micros, Reason), Vec<Reason>> {
@@ -51,9 +52,11 @@ fn behind(known: &Known<'_>, me: &NodeFacts) -> Vec<Reason> {
     let of_sender = streaming.and_then(|upstream| upstream.latest_end_lsn);
     let of_primary = primary.filter(|(_, theirs)| theirs.timeline == me.timeline).map(|(_, theirs)| theirs.lsn);
     let end = of_sender.max(of_primary);
-    // An idle sender is silent for half of wal_sender_timeout, which is no lag while the primary has nothing more.
     let received = me.received_lsn.unwrap_or(me.lsn);
-    let all_here = of_primary.is_some_and(|end| end <= received);
+    let all_here = match of_primary {
+        Some(end) => end <= received,
+        None => streaming.is_some_and(|upstream| is_idle(known, me, upstream)),
+    };
     let waited = match streaming {
         Some(_) if all_here => Some(me.replay_lag.unwrap_or_default() + me.age),
         Some(upstream) => upstream.receipt_age.max(me.replay_lag).map(|age| age + me.age),
@@ -77,4 +80,13 @@ fn behind(known: &Known<'_>, me: &NodeFacts) -> Vec<Reason> {
         closed.push(Reason::LagUnknown);
     }
     closed
+}
+
+/// Whether the silence of the sender is that of one that has nothing to send, all of which is replayed here. A sender that
+/// is idle answers when it is asked, and no sooner; one that does not answer may have anything.
+fn is_idle(known: &Known<'_>, me: &NodeFacts, upstream: &Upstream) -> bool {
+    // The question goes out when it has been silent for that long, and may take as long to be answered as a verdict counts.
+    let answered = |quiet: Duration, age: Duration| age + me.age <= quiet + known.settings.lease;
+    upstream.latest_end_lsn.is_some_and(|end| end <= me.lsn)
+        && upstream.quiet.zip(upstream.receipt_age).is_some_and(|(quiet, age)| answered(quiet, age))
 }

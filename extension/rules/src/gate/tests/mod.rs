@@ -41,6 +41,7 @@ pub fn standby(timeline: u32) -> NodeFacts {
         port: Some(5432),
         latest_end_lsn: Some(100 << 20),
         receipt_age: Some(ms(100)),
+        quiet: None,
     };
     NodeFacts { role: Role::Standby, upstream: Some(upstream), ..primary(timeline) }
 }
