@@ -16,9 +16,10 @@ pub fn in_namespace(test: &str, script: &str) {
     }
     let bed = Bed::new("one\n");
     let myself = std::env::current_exe().expect("this program");
+    // In a chroot the root is no mount point, and cannot be made private: hence each script unmounts what it mounted.
+    let script = format!("mount --make-rprivate / 2>/dev/null || :\n{script}\n\"$2\" --exact \"$3\" --nocapture");
     let output = Command::new("unshare")
-        .args(["--mount", "--propagation", "private", "sh", "-ec"])
-        .arg(format!("{script}\nexec \"$2\" --exact \"$3\" --nocapture"))
+        .args(["--mount", "--propagation", "unchanged", "sh", "-ec", &script])
         .args(["sh".as_ref(), bed.path().as_os_str(), myself.as_os_str(), test.as_ref()])
         .env(PLACE, bed.path())
         .output()
@@ -49,7 +50,7 @@ fn a_bind_mounted_file() {
     if !is_unwritable() {
         in_namespace(
             "tests::mounts::a_bind_mounted_file",
-            "cp -p \"$1\" \"$1.other\"; mount --bind \"$1.other\" \"$1\"",
+            "cp -p \"$1\" \"$1.other\"; mount --bind \"$1.other\" \"$1\"; trap 'umount \"$1\"' EXIT",
         );
     }
 }
@@ -57,7 +58,8 @@ fn a_bind_mounted_file() {
 #[test]
 fn a_read_only_directory() {
     if !is_unwritable() {
-        let script = "d=$(dirname \"$1\"); mount --bind \"$d\" \"$d\"; mount -o remount,ro,bind \"$d\"";
+        let script = "d=$(dirname \"$1\"); mount --bind \"$d\" \"$d\"; trap 'umount \"$d\"' EXIT
+            mount -o remount,ro,bind \"$d\"";
         in_namespace("tests::mounts::a_read_only_directory", script);
     }
 }
