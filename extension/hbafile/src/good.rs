@@ -22,6 +22,8 @@ pub struct LastGood {
     last: Option<(Identity, i64)>,
     /// The newest text that loads; none: nobody knows.
     text: Option<Vec<u8>>,
+    /// Why the file does not load; none: it does, or nobody knows.
+    mistake: Option<String>,
     failed: Option<(Identity, i64, String)>,
 }
 
@@ -47,12 +49,21 @@ impl LastGood {
             return;
         }
         let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        if hba::loads(&hba::parse(&seen.text, &target, dialect, &crate::AsServer)) {
+        let problems = hba::problems(&hba::parse(&seen.text, &target, dialect, &crate::AsServer));
+        self.mistake = problems.first().map(|problem| format!("{problem}; {}", problem.mend));
+        if problems.is_empty() {
             self.text = Some(seen.text);
         } else if self.last.is_none_or(|(_, at)| now - at > GAP) {
             self.text = None;
         }
         self.last = Some((seen.identity, now));
+    }
+
+    /// Why the file that lies there does not load, and what to do about it; none: it does, or it was not looked at. The
+    /// server goes on with what it has.
+    #[must_use]
+    pub fn mistake(&self) -> Option<&str> {
+        self.mistake.as_deref()
     }
 
     /// The text with its gated lines closed.

@@ -104,7 +104,9 @@ impl Doors {
             self.without_file(state);
             return state;
         };
-        self.place(&file, facts).look().await;
+        if let Some(mistake) = self.place(&file, facts).look().await {
+            self.mistaken(&file, mistake);
+        }
         if state != unchanged && !self.stamp(&file, facts, verdict, state) && By::HttpOnly != self.applied.by {
             // The watchdog would close at once what is opened without a stamp.
             self.applied.error = Some("the stamp cannot be written".to_owned());
@@ -256,6 +258,7 @@ impl Doors {
                     state: Some((state.rw, state.ro)),
                     since_us: since.or_else(|| Some(clock::now())),
                     error: None,
+                    mistake: self.applied.mistake.take(),
                 };
                 if self.said.take().is_some() {
                     tracing::info!("the file can be written again");
@@ -272,7 +275,8 @@ impl Doors {
                 let since = self.applied.since_us.filter(|_| self.applied.state == closed);
                 self.say(&why);
                 let since_us = since.or_else(|| Some(clock::now()));
-                self.applied = Applied { by: By::File, state: closed, since_us, error: Some(why) };
+                let mistake = self.applied.mistake.take();
+                self.applied = Applied { by: By::File, state: closed, since_us, error: Some(why), mistake };
                 self.settle(false);
             }
             Err(miss) => self.missed(file, state, miss),
@@ -285,6 +289,21 @@ impl Doors {
             tracing::error!("the file cannot be made what the verdict says: {why}");
             self.said = Some(why.to_owned());
         }
+    }
+
+    /// Takes note of a line that somebody has left in the file; it is said once, and so is its end.
+    fn mistaken(&mut self, file: &Path, mistake: Option<String>) {
+        if self.applied.mistake == mistake {
+            return;
+        }
+        match &mistake {
+            Some(why) => tracing::warn!(
+                "{} would not load, so the server goes on with the rules that it has: {why}",
+                file.display()
+            ),
+            None => tracing::info!("{} loads again", file.display()),
+        }
+        self.applied.mistake = mistake;
     }
 
     fn place(&self, file: &Path, facts: &Facts) -> Place {
@@ -303,14 +322,15 @@ impl Doors {
             Miss::Late | Miss::Shut(_) => return,
         };
         self.say(&why);
+        let mistake = self.applied.mistake.take();
         let closed_on_disk = open_rules(file).is_ok_and(|open| open.is_empty());
         if by == By::HttpOnly && closed_on_disk {
             // No line lets anybody in, so HTTP is the only door, and it stands as it should.
-            self.applied =
-                Applied { by, state: Some((state.rw, state.ro)), since_us: Some(clock::now()), error: Some(why) };
+            let since_us = Some(clock::now());
+            self.applied = Applied { by, state: Some((state.rw, state.ro)), since_us, error: Some(why), mistake };
             self.settle(state.rw);
         } else {
-            self.applied = Applied { by, state: None, since_us: None, error: Some(why) };
+            self.applied = Applied { by, state: None, since_us: None, error: Some(why), mistake };
             self.door = Door::Unknown;
         }
     }

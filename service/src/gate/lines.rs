@@ -61,17 +61,18 @@ pub struct Place {
 }
 
 impl Place {
-    /// Looks at the file, as is to be done every round.
-    pub async fn look(self) {
+    /// Looks at the file, as is to be done every round. Why it does not load, if it does not; none where somebody of this
+    /// process is writing it, who looks too.
+    pub async fn look(self) -> Option<Option<String>> {
         let look = spawn_blocking(move || {
-            // Somebody of this process who writes it looks too.
-            if let Ok(mut good) = self.good.try_lock() {
-                good.look(&self.file, &Dialect::packaged(self.major));
-            }
+            let mut good = self.good.try_lock().ok()?;
+            good.look(&self.file, &Dialect::packaged(self.major));
+            Some(good.mistake().map(str::to_owned))
         });
-        if let Err(error) = look.await {
+        look.await.unwrap_or_else(|error| {
             tracing::debug!(%error, "the file was not looked at");
-        }
+            None
+        })
     }
 
     /// Does that to the file and has the server reload. Whether the file changed. `open_by` is until when a door may

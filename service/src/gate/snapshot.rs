@@ -263,6 +263,9 @@ pub struct Applied {
     pub since_us: Option<Micros>,
     /// Why it could not be written
     pub error: Option<String>,
+    /// Why the file would not load as somebody has left it; the server goes on with what it has
+    #[serde(default)]
+    pub mistake: Option<String>,
 }
 
 /// Through what the file is written.

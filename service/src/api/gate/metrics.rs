@@ -172,8 +172,8 @@ fn own(page: &Page<'_>, gate: &Gate, snapshot: &Snapshot) {
     page.own("goahead_gate_database_up", "1 while the local database answers.", flag(snapshot.local.is_some()));
     page.own(
         "goahead_gate_file_error",
-        "1 while pg_hba.conf cannot be written as decided.",
-        flag(snapshot.applied.error.is_some()),
+        "1 while pg_hba.conf cannot be written as decided, or would not load.",
+        flag(snapshot.applied.error.is_some() || snapshot.applied.mistake.is_some()),
     );
     page.own("goahead_gate_order", "1 while an operator's order is in force.", flag(view::is_paused(snapshot)));
     let reasons = page.family("goahead_gate_reason", "Why a door stands as it does, by code.", &["door", "code"]);

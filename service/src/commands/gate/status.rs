@@ -43,6 +43,7 @@ pub fn text(snapshot: &Snapshot) -> String {
     let _ = writeln!(text, "{}: {}", snapshot.node, headline(snapshot));
     if snapshot.round == 0 && snapshot.mode == Mode::ServerOnly {
         // It knows of no door, database or peer.
+        text.extend(snapshot.vote.as_ref().map(own_vote));
         return text;
     }
     for (what, open, reasons) in [
@@ -61,9 +62,7 @@ pub fn text(snapshot: &Snapshot) -> String {
     }
     let votes = snapshot.votes;
     let _ = writeln!(text, "votes      {} of {}, {} needed", votes.got, votes.voters, votes.needed);
-    if let Some(vote) = &snapshot.vote {
-        let _ = writeln!(text, "own vote   {}", own(vote));
-    }
+    text.extend(snapshot.vote.as_ref().map(own_vote));
     let _ = writeln!(text, "database   {}", database(snapshot.local.as_ref(), snapshot.local_error.as_deref()));
     let _ = writeln!(text, "lines      {}", lines(snapshot));
     for peer in &snapshot.peers {
@@ -96,13 +95,14 @@ fn line(why: &Why) -> &str {
     if why.text.is_empty() { &why.code } else { &why.text }
 }
 
-fn own(vote: &Vote) -> String {
+fn own_vote(vote: &Vote) -> String {
     let seconds = |micros: u64| Duration::from_micros(micros).as_secs_f64();
-    match (&vote.acks, vote.left_us, vote.abstains_us) {
+    let says = match (&vote.acks, vote.left_us, vote.abstains_us) {
         (Some(node), left, _) => format!("acks {node} for another {:.2} s", seconds(left.unwrap_or(0))),
         (None, _, Some(left)) => format!("acks nobody for another {:.2} s: it has just started", seconds(left)),
         (None, _, None) => "acks nobody".to_owned(),
-    }
+    };
+    format!("own vote   {says}\n")
 }
 
 fn database(local: Option<&Local>, error: Option<&str>) -> String {
@@ -127,9 +127,10 @@ fn lines(snapshot: &Snapshot) -> String {
         By::File => "written to the file",
         By::HttpOnly => "the file cannot be written: HTTP alone",
     };
-    match &applied.error {
-        Some(error) => format!("{by}; {error}"),
-        None => by.to_owned(),
+    match (&applied.error, &applied.mistake) {
+        (Some(error), _) => format!("{by}; {error}"),
+        (None, Some(mistake)) => format!("{by}; the file would not load, so the server keeps what it has: {mistake}"),
+        (None, None) => by.to_owned(),
     }
 }
 
