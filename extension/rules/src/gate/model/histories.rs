@@ -77,12 +77,3 @@ fn a_hold_down_is_long_enough_by_the_slowest_clock() {
     let fast = Laws { reachable: [0, 0b101, 0], whole: true, ..laws([1085, 915, 915]) };
     explore(fast, true, 17, NONE, &[OPENS]);
 }
-
-/// What a node says of its door may be as old as a round when the last ack comes in. The first node hears no more than the
-/// swing vote, so that nothing but the age of its verdict keeps its door closed then.
-#[test]
-fn a_door_that_was_said_to_be_closed_does_not_open_by_an_old_verdict() {
-    let laws = Laws::new(4, 2, 1, 1, true, [915, 1000, 1085]).drifting();
-    let laws = Laws { reachable: [0b100, 0b101, 0], whole: true, ..laws };
-    explore(laws, true, 10, Mishaps { slow: 2, ..NONE }, &[OPENS]);
-}

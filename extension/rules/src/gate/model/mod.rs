@@ -104,11 +104,6 @@ impl Model for Histories {
                         steps.push(Step::Ask { node, reach });
                     }
                 }
-                // What the others said at once is old when the swing vote comes in.
-                let but_the_third = reachable & 0b011;
-                if self.laws.whole && left.slow > 0 && but_the_third != 0 {
-                    steps.push(Step::Ask { node, reach: but_the_third });
-                }
                 if self.laws.is_pair() {
                     steps.push(Step::Round { node, reach: 0 });
                 }
