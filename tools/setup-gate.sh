@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Installs what the gate's tests and its demo run beside the product: repmgr, HAProxy, ip. Safe to repeat; starts nothing.
+# Installs what the gate's demo and the end-to-end tests run beside the product: repmgr, HAProxy, ip, and the programs of
+# the documentation's command lines. Safe to repeat; starts nothing.
 . "$(dirname "$0")/env.sh"
 . tools/apt.sh
 need_postgres
 
-packages=(haproxy iproute2)
+packages=(haproxy iproute2 curl wget)
 case $PG_BIN in
 /usr/lib/postgresql/*) packages+=("postgresql-$PG_MAJOR-repmgr") ;;
 *) [ -x "$PG_BIN/repmgr" ] || die "$PG_BIN has no repmgr; install repmgr for this PostgreSQL, the gate's tests need it" ;;
