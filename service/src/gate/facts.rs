@@ -189,12 +189,17 @@ impl Replies {
     }
 }
 
+/// What the local database is in its cluster.
+pub fn role(local: &Local) -> Role {
+    if local.in_recovery { Role::Standby } else { Role::Primary }
+}
+
 /// The facts as the decision and the peers want them, aged to `now`.
 pub fn node_facts(local: &Local, now: Micros) -> NodeFacts {
     let micros = |micros: u64| Duration::from_micros(micros);
     NodeFacts {
         age: micros(u64::try_from(now - local.asked_us).unwrap_or(0)),
-        role: if local.in_recovery { Role::Standby } else { Role::Primary },
+        role: role(local),
         shutting_down: local.stopping,
         system_identifier: local.system_identifier,
         timeline: local.timeline.unwrap_or(0),

@@ -1,9 +1,10 @@
 //! What an operator says, carried out between two rounds.
 
-use goahead_rules::gate::{self, Role};
+use goahead_rules::gate;
 use tokio::sync::oneshot;
 
 use super::Command;
+use super::facts::role;
 use super::orders;
 use super::round::Rounds;
 use super::snapshot::{Local, Order, Why};
@@ -62,8 +63,4 @@ impl Rounds {
         self.audit.write("gate_override", (None, None), vec![why], Some(actor));
         Ok(())
     }
-}
-
-fn role(local: &Local) -> Role {
-    if local.in_recovery { Role::Standby } else { Role::Primary }
 }
