@@ -58,7 +58,7 @@ fn binds_to_any(ip: IpAddr) -> bool {
     setting.is_ok_and(|setting| setting.trim() != "0")
 }
 
-fn bound(ip: IpAddr) -> io::Result<OwnedFd> {
+pub(crate) fn bound(ip: IpAddr) -> io::Result<OwnedFd> {
     let family = if ip.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
     bind(&socket, &SocketAddr::new(ip, 0))?;

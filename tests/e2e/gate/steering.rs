@@ -34,6 +34,62 @@ fn an_unchanged_configuration_for_patroni_steers() {
     assert!(haproxy.up("primary").is_empty(), "{:?}", haproxy.up("primary"));
 }
 
+/// docs/gate-http.md's lines for HAProxy's agent-check, with `inter` and addresses filled in.
+fn agent_cfg(bed: &Bed, ports: &[u16]) -> String {
+    let server = |name: &str, more: &str| {
+        let node = bed.node(name);
+        let (address, postgres, agent) = (node.address, node.ports.postgres, node.ports.agent);
+        format!("    server {name} {address}:{postgres} check agent-check agent-port {agent} {more}\n")
+    };
+    let pool = |name: &str, port: u16, more: &str| {
+        let servers: String = ["node1", "node2"].map(|node| server(node, more)).concat();
+        format!("listen {name}\n    bind {}:{port}\n{servers}", bed.haproxy().address)
+    };
+    format!(
+        "defaults
+    mode tcp
+    timeout client 30m
+    timeout connect 4s
+    timeout server 30m
+    default-server inter 300ms fall 1 agent-inter 300ms on-marked-down shutdown-sessions
+{}{}",
+        pool("agent_rw", ports[0], "agent-send \"rw\\n\""),
+        pool("agent_ro", ports[1], "agent-send \"ro\\n\""),
+    )
+}
+
+#[test]
+fn the_agent_check_steers() {
+    let mut bed = gated(Plan::default());
+    let ports = goahead_tests::bed::net::free_ports(2);
+    let text = agent_cfg(&bed, &ports);
+    bed.start_haproxy(&text);
+    let haproxy = bed.haproxies.last().expect("just started");
+    let takes = |pool: &str, nodes: &[&str]| {
+        eventually(&format!("{pool} goes to {nodes:?}"), SOON, || (haproxy.up(pool) == nodes).then_some(()));
+    };
+    takes("agent_rw", &["node1"]);
+    takes("agent_ro", &["node2"]);
+    leads(&bed, haproxy, ports[0], "node1", 4);
+    leads(&bed, haproxy, ports[1], "node2", 4);
+
+    // An operator's close takes the node out, with what is left of its sessions.
+    let mut writer = session(haproxy, ports[0]);
+    bed.gate("node1").must(&["close", "--for", "10m", "--reason", "a test"]);
+    takes("agent_rw", &[]);
+    assert_eq!(haproxy.state("agent_rw", "node1"), "DOWN (agent)");
+    eventually("the session is cut", SOON, || writer.simple_query("SELECT 1").err());
+    bed.gate("node1").must(&["clear"]);
+    takes("agent_rw", &["node1"]);
+    leads(&bed, haproxy, ports[0], "node1", 1);
+
+    bed.node("node1").crash();
+    bed.wait_primary("node2");
+    takes("agent_rw", &["node2"]);
+    leads(&bed, haproxy, ports[0], "node2", 1);
+    takes("agent_ro", &[]);
+}
+
 /// harepd's conf.yml for a node, in the words of its README; beside it what it cannot say.
 fn conf_yml(bed: &Bed, name: &str) -> String {
     let node = bed.node(name);

@@ -71,6 +71,13 @@ impl Haproxy {
         servers.filter(|server| server.section == section && server.is_up()).map(|server| server.name).collect()
     }
 
+    /// The state of a server of a section, in HAProxy's words.
+    pub fn state(&self, section: &str, name: &str) -> String {
+        let mut servers = servers(&self.socket()).into_iter();
+        let server = servers.find(|server| server.section == section && server.name == name);
+        server.map(|server| server.state).unwrap_or_default()
+    }
+
     /// A client's session as `app` through the listener at `port`.
     pub fn connect(&self, port: u16) -> Result<Client, postgres::Error> {
         let to = SocketAddrV4::new(self.address, port);

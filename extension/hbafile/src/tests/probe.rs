@@ -1,6 +1,7 @@
 //! What a health check makes of each first reply.
 
 use super::bed::SOON;
+use crate::probe::bound;
 use crate::{Reply, ask, is_local};
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
@@ -62,7 +63,9 @@ fn nobody_there_is_unreachable_in_time() {
     let address = listener.local_addr().expect("its address");
     let silent = ask(b"harw", SOURCE, address, Duration::from_millis(30));
     assert_eq!(silent, Reply::Unreachable("nothing came in time".to_owned()));
-    drop(listener);
+    // Bound but not listening: nobody else can take the port meanwhile.
+    let taken = bound(Ipv4Addr::LOCALHOST.into()).expect("a port");
+    let address = rustix::net::getsockname(&taken).expect("its address").try_into().expect("an IPv4 address");
     assert!(matches!(ask(b"harw", SOURCE, address, SOON), Reply::Unreachable(why) if why.contains("refused")));
 }
 

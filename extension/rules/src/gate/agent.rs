@@ -7,27 +7,22 @@ pub enum Agent<'a> {
     Up,
     /// The door is closed, and why.
     Down(&'a str),
-    /// Sessions may end, new ones go elsewhere.
-    Drain,
-    /// An operator took the server out.
-    Maintenance,
 }
 
 /// Longer reasons are cut: HAProxy reads a line into a small buffer.
 const LONGEST: usize = 120;
 
-/// The line for HAProxy, newline included. `up ready` also ends an earlier `drain` or `maint`; until then such a server
-/// stays out, which is right for one that is closed.
+/// The line for HAProxy, newline included. HAProxy takes the `#` only at the beginning of a word, and ignores a line
+/// with any word that it does not know. `ready`, `drain` and `maint` are never said: they are the state that HAProxy's
+/// own administrator sets, and would end a maintenance of theirs.
 pub fn agent_check(agent: Agent<'_>) -> String {
     match agent {
-        Agent::Up => "up ready\n".to_owned(),
-        Agent::Drain => "drain\n".to_owned(),
-        Agent::Maintenance => "maint\n".to_owned(),
-        Agent::Down(why) => format!("down#{}\n", one_line(why)),
+        Agent::Up => "up\n".to_owned(),
+        Agent::Down(why) => format!("down #{}\n", one_line(why)),
     }
 }
 
-/// A comma, a space or a tab would end the word for some versions: what follows `#` goes to the end of the line.
+/// What follows `#` goes to the end of the line.
 fn one_line(why: &str) -> String {
     let line: String = why.chars().map(|c| if c.is_control() { ' ' } else { c }).filter(char::is_ascii).collect();
     line.chars().take(LONGEST).collect::<String>().trim().to_owned()

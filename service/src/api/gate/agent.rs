@@ -1,6 +1,6 @@
 //! HAProxy's agent-check: one line for each connection.
 //!
-//! With `agent-send "ro\n"` the line is about the read-only pool, with `rw\n` or nothing about the read-write one.
+//! With `agent-send "ro\n"` the line is about the read-only pool, with `rw\n` (at once) or nothing about the read-write one.
 
 use std::time::Duration;
 
@@ -20,8 +20,9 @@ enum Pool {
     ReadOnly,
 }
 
-/// How long HAProxy's word is waited for; it is sent right after connecting, or never.
-const WORD: Duration = Duration::from_millis(100);
+/// How long HAProxy's word is waited for; it is sent right after connecting, or never. HAProxy gives an agent no longer
+/// than `agent-inter`, of which its delayed first packet may already take 200 ms.
+const WORD: Duration = Duration::from_millis(50);
 /// How long one connection may last.
 const WHOLE: Duration = Duration::from_secs(2);
 /// The longest word, in bytes.
@@ -100,14 +101,9 @@ fn line(gate: &Gate, pool: Pool) -> String {
         Pool::ReadWrite => (snapshot.rw_open(), &snapshot.verdict.rw_reasons),
         Pool::ReadOnly => (snapshot.ro_open(), &snapshot.verdict.ro_reasons),
     };
-    let out = snapshot.order.as_ref().is_some_and(|order| {
-        let ours = if pool == Pool::ReadWrite { order.rw } else { order.ro };
-        ours && !order.open && order.until_us > clock::wall()
-    });
     agent_check(match whys.first() {
         _ if !snapshot.is_live(clock::now()) => Agent::Down("the gate has not decided lately"),
         _ if open => Agent::Up,
-        _ if out => Agent::Maintenance,
         why => Agent::Down(why.map(|why| why.text.as_str()).unwrap_or("closed")),
     })
 }

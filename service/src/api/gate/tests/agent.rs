@@ -19,33 +19,14 @@ async fn agent(snapshot: Snapshot, word: &[u8]) -> String {
 
 #[tokio::test]
 async fn the_agent_speaks_for_the_pool_that_is_named() {
-    assert_eq!(agent(primary(), b"").await, "up ready\n");
-    assert_eq!(agent(primary(), b"rw\n").await, "up ready\n");
-    assert_eq!(agent(primary(), b"ro\n").await, "down#too far behind\n");
-    assert_eq!(agent(standby(), b"ro").await, "up ready\n");
-    assert!(agent(standby(), b"rw\r\n").await.starts_with("down#a standby"));
-    assert_eq!(agent(primary(), b"both\n").await, "down#agent-send knows rw and ro\n");
+    assert_eq!(agent(primary(), b"").await, "up\n");
+    assert_eq!(agent(primary(), b"rw\n").await, "up\n");
+    assert_eq!(agent(primary(), b"ro\n").await, "down #too far behind\n");
+    assert_eq!(agent(standby(), b"ro").await, "up\n");
+    assert!(agent(standby(), b"rw\r\n").await.starts_with("down #a standby"));
+    assert_eq!(agent(primary(), b"both\n").await, "down #agent-send knows rw and ro\n");
     let mut old = primary();
     old.expires_us = clock::now() - 1;
-    assert_eq!(agent(old, b"").await, "down#the gate has not decided lately\n");
-    assert!(agent(primary(), &[b'x'; 64]).await.starts_with("down#"));
-}
-
-#[tokio::test]
-async fn an_operators_close_is_maintenance() {
-    let mut closed = primary();
-    closed.verdict.rw = false;
-    closed.order = Some(Order {
-        open: false,
-        rw: true,
-        ro: false,
-        reason: "kernel".to_owned(),
-        actor: "me".to_owned(),
-        given_us: 0,
-        until_us: clock::wall() + 60_000_000,
-    });
-    assert_eq!(agent(closed.clone(), b"").await, "maint\n");
-    assert_eq!(agent(closed.clone(), b"ro\n").await, "down#too far behind\n");
-    let served = serve(closed).await;
-    assert_eq!(served.json("/patroni").await["pause"], true);
+    assert_eq!(agent(old, b"").await, "down #the gate has not decided lately\n");
+    assert!(agent(primary(), &[b'x'; 64]).await.starts_with("down #"));
 }

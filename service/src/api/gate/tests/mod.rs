@@ -379,3 +379,20 @@ async fn metrics_have_patronis_names_and_ours() {
     assert!(text.contains("patroni_primary{name=\"node1\",scope=\"main\"} 0"), "{text}");
     assert!(text.contains("goahead_gate_live 0") && text.contains("goahead_gate_database_up 0"), "{text}");
 }
+
+#[tokio::test]
+async fn an_operators_close_is_a_pause() {
+    let mut closed = primary();
+    closed.verdict.rw = false;
+    closed.order = Some(Order {
+        open: false,
+        rw: true,
+        ro: false,
+        reason: "kernel".to_owned(),
+        actor: "me".to_owned(),
+        given_us: 0,
+        until_us: clock::wall() + 60_000_000,
+    });
+    assert_eq!(serve(closed).await.json("/patroni").await["pause"], true);
+    assert!(serve(primary()).await.json("/patroni").await["pause"].is_null());
+}
