@@ -146,11 +146,16 @@ impl Doors {
 
     /// There is no file to write: what HTTP says is all there is.
     fn without_file(&mut self, state: State) {
-        if self.applied.state != Some((state.rw, state.ro)) {
-            self.applied.since_us = Some(clock::now());
-        }
-        self.applied = Applied { by: By::Nothing, state: Some((state.rw, state.ro)), ..self.applied.clone() };
+        self.stands(By::Nothing, Some(state), None);
         self.settle(state.rw);
+    }
+
+    /// Takes note of how the doors stand; none: nobody knows.
+    fn stands(&mut self, by: By, state: Option<State>, error: Option<String>) {
+        let state = state.map(|state| (state.rw, state.ro));
+        let since = self.applied.since_us.filter(|_| self.applied.state == state);
+        let since_us = state.and(since.or_else(|| Some(clock::now())));
+        self.applied = Applied { by, state, since_us, error, mistake: self.applied.mistake.take() };
     }
 
     fn settle(&mut self, rw: bool) {
@@ -252,14 +257,7 @@ impl Doors {
                 if changed {
                     self.writes += 1;
                 }
-                let since = if self.applied.state == Some((state.rw, state.ro)) { self.applied.since_us } else { None };
-                self.applied = Applied {
-                    by,
-                    state: Some((state.rw, state.ro)),
-                    since_us: since.or_else(|| Some(clock::now())),
-                    error: None,
-                    mistake: self.applied.mistake.take(),
-                };
+                self.stands(by, Some(state), None);
                 if self.said.take().is_some() {
                     tracing::info!("the file can be written again");
                 }
@@ -267,16 +265,12 @@ impl Doors {
             }
             Err(Miss::Late) => {
                 tracing::warn!("the verdict was too old when the lines were open; they are closed again");
-                self.applied.state = Some((false, false));
+                self.stands(self.applied.by, Some(State::CLOSED), None);
                 self.settle(false);
             }
             Err(Miss::Shut(why)) => {
-                let closed = Some((false, false));
-                let since = self.applied.since_us.filter(|_| self.applied.state == closed);
                 self.say(&why);
-                let since_us = since.or_else(|| Some(clock::now()));
-                let mistake = self.applied.mistake.take();
-                self.applied = Applied { by: By::File, state: closed, since_us, error: Some(why), mistake };
+                self.stands(By::File, Some(State::CLOSED), Some(why));
                 self.settle(false);
             }
             Err(miss) => self.missed(file, state, miss),
@@ -322,15 +316,13 @@ impl Doors {
             Miss::Late | Miss::Shut(_) => return,
         };
         self.say(&why);
-        let mistake = self.applied.mistake.take();
         let closed_on_disk = open_rules(file).is_ok_and(|open| open.is_empty());
         if by == By::HttpOnly && closed_on_disk {
             // No line lets anybody in, so HTTP is the only door, and it stands as it should.
-            let since_us = Some(clock::now());
-            self.applied = Applied { by, state: Some((state.rw, state.ro)), since_us, error: Some(why), mistake };
+            self.stands(by, Some(state), Some(why));
             self.settle(state.rw);
         } else {
-            self.applied = Applied { by, state: None, since_us: None, error: Some(why), mistake };
+            self.stands(by, None, Some(why));
             self.door = Door::Unknown;
         }
     }
