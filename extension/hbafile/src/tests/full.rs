@@ -36,6 +36,12 @@ fn fill(directory: &Path) {
     fs::write(directory.join("more"), "x").expect_err("it is full");
 }
 
+/// How many closed texts lie ready.
+fn spares(directory: &Path) -> usize {
+    let names = fs::read_dir(directory).expect("read").map(|entry| entry.expect("an entry").file_name());
+    names.filter(|name| name.to_string_lossy().starts_with(".goahead_hba.spare")).count()
+}
+
 #[test]
 fn what_is_open_can_be_closed_on_a_full_disk_and_nothing_is_opened() {
     let test = "tests::full::what_is_open_can_be_closed_on_a_full_disk_and_nothing_is_opened";
@@ -59,6 +65,8 @@ fn what_is_open_can_be_closed_on_a_full_disk_and_nothing_is_opened() {
     let text = fs::read_to_string(&path).expect("read");
     assert!(text.ends_with("local all all trust\n"), "{text}");
     assert!(crate::Locked::take(&path, SOON, &mut || {}).expect("the lock").must_reload());
+    // What is taken is used up, and what is closed needs none.
+    assert_eq!(spares(directory), 0);
 
     fill(directory);
     let error = install(&path, State::PRIMARY).expect_err("what could not be closed is not opened");
@@ -68,4 +76,8 @@ fn what_is_open_can_be_closed_on_a_full_disk_and_nothing_is_opened() {
     fs::remove_file(directory.join("fill")).expect("room");
     install(&path, State::PRIMARY).expect("there is room again");
     assert_eq!(open_rules(&path).expect("it reads"), ["rw"]);
+    assert_eq!(spares(directory), 1);
+    fs::rename(directory.join(".goahead_hba.spare"), directory.join(".goahead_hba.spare.new")).expect("rename");
+    install(&path, State::CLOSED).expect("it is closed");
+    assert_eq!(spares(directory), 0);
 }

@@ -109,6 +109,7 @@ async fn a_file_that_somebody_changed_is_mended_in_the_next_round() {
     let mut node = Node::new();
     node.round(1).await;
     let ours = node.text();
+    let since = node.doors.applied().since_us;
     assert!(ours.contains("scram-sha-256 # goahead:haproxy-rw-1 applies=primary by=gate otherwise=reject"), "{ours}");
     // Nothing has happened: nothing is written.
     node.round(2).await;
@@ -124,6 +125,9 @@ async fn a_file_that_somebody_changed_is_mended_in_the_next_round() {
     assert!(node.text().starts_with("# BEGIN goahead"), "{}", node.text());
     assert!(node.text().ends_with(&format!("# END goahead\nhost all all all md5\n{ADMIN}")), "{}", node.text());
     assert_eq!(node.doors.writes, 3);
+    assert_eq!(node.doors.applied().since_us, since);
+    node.apply(5, Rw::Closed).await;
+    assert!(node.doors.applied().since_us > since);
 }
 
 #[tokio::test]
