@@ -112,6 +112,23 @@ impl Asking {
         }
     }
 
+    /// What the witness's `repmgr.nodes` says of this node, see
+    /// [`View::witness_names_us`](goahead_rules::gate::View::witness_names_us). A gate there is asked in harepd's protocol,
+    /// in which it answers from that table; within `limit`.
+    pub async fn witness_names_us(&self, asked: &[Asked], limit: Duration) -> Option<bool> {
+        let tables = asked.iter().filter(|asked| asked.peer.witness).map(|asked| async move {
+            match &asked.heard.said {
+                Said::Answer(_) => self.in_legacy(&asked.peer, limit).await,
+                said => said.clone(),
+            }
+        });
+        let names = join_all(tables).await.into_iter().filter_map(|said| match said {
+            Said::Harepd { names_us, .. } => Some(names_us),
+            Said::Answer(_) | Said::Silent(_) => None,
+        });
+        names.reduce(|one, other| one && other)
+    }
+
     /// This node's addresses, as harepd may write them.
     fn us(&self) -> Vec<String> {
         let listens = self.settings.peer_listen.map(|address| address.ip()).filter(|ip| !ip.is_unspecified());

@@ -133,7 +133,8 @@ impl Rounds {
         let now = clock::now();
         let me = known.map(|local| node_facts(local, now));
         let closes = memory.veto.as_deref().or(memory.unfit.as_deref());
-        let want = gate::wants(&self.rules, me.as_ref(), &manual, &sources, closes, now);
+        let previous = memory.previous.as_ref();
+        let want = gate::wants(&self.rules, me.as_ref(), &manual, &sources, closes, previous, now);
         let own = Own { local: known.cloned(), standing: standing(&self.doors, memory, now) };
         let handed = self.own.know(own).await;
         let report = self.own.report();
@@ -178,9 +179,20 @@ impl Rounds {
             received: clock::now(),
             said: own_vote.map_or_else(Said::Silent, |answer| Said::Answer(Box::new(answer))),
         });
-        let verdict = self.decide(memory, &round, &report, &heard, &manual);
+        let witness_names_us = self.ask_witness(memory, &asked, &heard).await;
+        let verdict = self.decide(memory, &round, &report, &heard, &manual, witness_names_us);
         self.act(memory, verdict, &asked, wall_us).await;
         Ok(())
+    }
+
+    /// Where a harepd may hold another door open, the witness's table counts.
+    async fn ask_witness(&self, memory: &Memory, asked: &[Asked], heard: &[Heard]) -> Option<bool> {
+        let primary = memory.found.local.as_ref().is_some_and(|local| !local.in_recovery);
+        if primary && gate::asks_witness(&self.rules, heard, memory.previous.as_ref()) {
+            self.asking.witness_names_us(asked, self.settings.timings.deadline / 2).await
+        } else {
+            None
+        }
     }
 
     /// Takes note of a verdict that ended before this round began: this process was stopped, or starved.
@@ -208,6 +220,7 @@ impl Rounds {
         report: &Report,
         heard: &[Heard],
         manual: &gate::Manual,
+        witness_names_us: Option<bool>,
     ) -> Verdict {
         let now = clock::now();
         let local = memory.found.local.as_ref();
@@ -221,6 +234,7 @@ impl Rounds {
                 door: report.rw,
                 heard,
                 sources: &sources,
+                witness_names_us,
                 manual,
                 veto: memory.veto.as_deref().or(memory.unfit.as_deref()),
                 previous: memory.previous.as_ref(),

@@ -6,7 +6,7 @@
 mod stand_in;
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use goahead_tests::bed::node::Node;
 use goahead_tests::bed::timeline::{Door, Traffic};
@@ -121,4 +121,55 @@ fn in_every_mix_of_three_nodes_all_believe_the_primary() {
     eventually("it says why", SOON, || says(&bed, "node1").contains("migrate_from_harepd: true").then_some(()));
     bed.assert_stays_closed("node1", Door::Check, Traffic::ReadWrite, Duration::from_secs(4));
     stop(&mut bed, &runtime, harepds);
+}
+
+/// Whom the witness's `repmgr.nodes` names as primary, the other being a standby; no repmgrd brings it back.
+fn witness_names(bed: &Bed, node: &str) {
+    let kinds = "UPDATE repmgr.nodes SET type = CASE node_name WHEN $1 THEN 'primary' ELSE 'standby' END
+                  WHERE node_name IN ('node1', 'node2')";
+    assert_eq!(bed.witness().connect("repmgr").execute(kinds, &[&node]).expect("it is written"), 2);
+}
+
+#[test]
+fn beside_a_harepd_that_holds_itself_for_the_master_the_witness_s_table_counts() {
+    let mut bed = Bed::build(Plan { repmgrd: false, ..Plan::default() });
+    bed.install_rules();
+    let runtime = Runtime::new().expect("a runtime");
+    // What a harepd of node2 says when that was promoted, and node1 is an old primary that knows nothing of it.
+    let promoted = Known {
+        slaves: vec![bed.node("node1").address.to_string()],
+        master: vec![bed.node("node2").address.to_string()],
+        ..known(&bed, "node2")
+    };
+    witness_names(&bed, "node2");
+    let (_, task) = runtime.block_on(Says::of(promoted).serve(asked_at(bed.node("node2"))));
+    for name in ["node1", "witness"] {
+        let configuration = bed.configuration(name) + "grpc: true\nmigrate_from_harepd: true\n";
+        bed.start_gate(name, &configuration, if name == "witness" { &["--server-only"] } else { &[] });
+    }
+    bed.watch();
+    let contradicts = || says(&bed, "node1").contains("harepd_contradicts").then_some(());
+    eventually("it says why", SOON, contradicts);
+    bed.assert_stays_closed("node1", Door::Check, Traffic::ReadWrite, Duration::from_secs(4));
+
+    let begun = Instant::now();
+    witness_names(&bed, "node1");
+    bed.wait_open("node1", Door::Check, Traffic::ReadWrite, begun);
+    assert!(bed.gate("node1").must(&["status"]).contains("harepd"), "{}", bed.gate("node1").must(&["status"]));
+
+    // One that is open closes for it, and the harepd that says nothing more takes nothing back.
+    let turned = Instant::now();
+    witness_names(&bed, "node2");
+    bed.wait_closed("node1", Door::Check, Traffic::ReadWrite, turned);
+    eventually("it says why again", SOON, contradicts);
+    task.abort();
+    let _ = runtime.block_on(task);
+    bed.assert_stays_closed("node1", Door::Check, Traffic::ReadWrite, Duration::from_secs(4));
+    // Neither does a new process of the gate know whether that node's line is closed.
+    let mut gate = bed.nodes[0].gate.take().expect("it runs");
+    gate.stop();
+    gate.launch(&[]);
+    bed.nodes[0].gate = Some(gate);
+    eventually("it says that nobody knows", SOON, || says(&bed, "node1").contains("harepd_unheard").then_some(()));
+    bed.assert_stays_closed("node1", Door::Check, Traffic::ReadWrite, Duration::from_secs(4));
 }

@@ -3,6 +3,7 @@
 use super::Settings;
 use super::facts::{NodeFacts, Role, SystemId};
 use super::heard::Round;
+use super::migration;
 use super::reason::Reason;
 use super::verdict::{Manual, Rw, SourceSays, Topology, Verdict, View};
 use super::voter::{after, between};
@@ -17,6 +18,7 @@ pub fn wants(
     manual: &Manual,
     sources: &[SourceSays],
     veto: Option<&str>,
+    previous: Option<&Verdict>,
     now: Micros,
 ) -> Want {
     let primary = me.is_some_and(|me| {
@@ -30,6 +32,7 @@ pub fn wants(
         Some(order) if order.open => Want::OperatorAck,
         Some(_) => Want::Nothing,
         None if sources.iter().any(|source| matches!(source.says, Topology::Others { .. })) => Want::Nothing,
+        None if previous.is_some_and(migration::is_in_doubt) => Want::Nothing,
         None => Want::Ack,
     }
 }

@@ -43,7 +43,9 @@
 //! An operator's open skips the majority. It asks for acks all the same, and does not stand beside anybody whom it can see
 //! open or acked; in a partition it can stand beside a lease. harepd's answers under `migrate_from_harepd` exclude nobody:
 //! they count as clear only from a lease after this gate itself first saw this node named, so two gates that rely on one
-//! harepd overlap only if it changes its mind forth and back between two rounds. With two nodes and `keep_if_sync` the
+//! harepd overlap only if it changes its mind forth and back between two rounds. A harepd beside data holds its door open
+//! by its own rules, for as long as one of its passes takes (`watchDog`) after they changed; whom it contradicts stays
+//! closed unless the witness's table names them. With two nodes and `keep_if_sync` the
 //! primary goes on with its own ack alone: the other needs that ack too. A gate that is stopped between its last look at
 //! the clock and the rename of the file opens a door for as long as the watchdog takes; the hold-down bears that only
 //! while the stop is short.
@@ -56,6 +58,7 @@ mod facts;
 pub mod harepd;
 mod heard;
 mod lag;
+mod migration;
 mod ordered;
 mod patroni;
 mod patroni_status;
@@ -83,6 +86,7 @@ pub use check::Finding;
 pub use decide::{decide, wants};
 pub use facts::{Downstream, NodeFacts, Role, SystemId, Upstream};
 pub use lag::ReplayLag;
+pub use migration::asks_witness;
 pub use ordered::{NotTaken, may_open_rw};
 pub use patroni::{Body, Method, Snapshot, patroni};
 pub use patroni_status::{Program, Replication, Status, Xlog};

@@ -204,6 +204,24 @@ pub enum Reason {
         /// Whom it names.
         masters: Vec<String>,
     },
+    /// A harepd holds another node for the primary, and may hold that one's line open.
+    #[error(
+        "harepd at {voter} names {} as master and may hold its own line open, and no witness's repmgr.nodes names this node: if this is an old primary, rejoin it as a standby; else see that repmgrd runs at the witness", .masters.join(", ")
+    )]
+    HarepdContradicts {
+        /// Where it runs, or ran when it was last heard.
+        voter: String,
+        /// Whom it names.
+        masters: Vec<String>,
+    },
+    /// A harepd may run there and hold a line open.
+    #[error(
+        "{voter} does not answer and may run a harepd that holds its line open (migrate_from_harepd), and no witness's repmgr.nodes names this node: if this is an old primary, rejoin it as a standby; else see that repmgrd runs at the witness"
+    )]
+    HarepdUnheard {
+        /// The node.
+        voter: String,
+    },
     /// harepd agrees, but may not count.
     #[error("harepd at {voter} names this node, which counts only under migrate_from_harepd: true")]
     HarepdNotCounted {

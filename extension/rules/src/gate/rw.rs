@@ -2,6 +2,7 @@
 
 use super::decide::Known;
 use super::facts::{Downstream, NodeFacts, Role};
+use super::migration;
 use super::reason::Reason;
 use super::settings::Isolated;
 use super::verdict::{Rw, Topology};
@@ -57,6 +58,9 @@ fn by_lease(known: &Known<'_>, me: &NodeFacts) -> Result<Open, Vec<Reason>> {
     };
     if !continuous {
         closed.extend(open_elsewhere(known));
+    }
+    if known.view.witness_names_us != Some(true) {
+        closed.extend(migration::doubts(settings, known.view.heard, known.previous, continuous));
     }
     match known.round.majority_until() {
         Some(until) if acks.len() >= need => {

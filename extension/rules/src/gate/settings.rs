@@ -124,6 +124,11 @@ impl Settings {
         duration + duration.mul_f64(self.skew.as_secs_f64() / self.lease.as_secs_f64().max(f64::MIN_POSITIVE))
     }
 
+    /// Whether some member is a witness.
+    pub fn has_witness(&self) -> bool {
+        self.members.iter().any(|member| member.witness)
+    }
+
     /// The nodes with data, but for this one.
     pub fn other_data_nodes(&self) -> impl Iterator<Item = &str> {
         self.members.iter().filter(|member| !member.witness && member.name != self.node).map(|m| m.name.as_str())

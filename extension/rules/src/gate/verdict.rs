@@ -233,6 +233,9 @@ pub struct View<'a> {
     pub heard: &'a [Heard],
     /// What sources say.
     pub sources: &'a [SourceSays],
+    /// Whether the `repmgr.nodes` of the witness that answered names this node, and no other, as primary; none: no witness
+    /// was asked ([`asks_witness`](super::asks_witness)), or none said.
+    pub witness_names_us: Option<bool>,
     /// What operators ordered.
     pub manual: &'a Manual,
     /// Why the veto command closes.

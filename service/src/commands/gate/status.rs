@@ -142,6 +142,7 @@ fn heard(peer: &PeerView) -> String {
         Some(true) => "primary",
         Some(false) => "standby",
         None if peer.witness => "witness",
+        None if peer.via.as_deref() == Some("grpc") => "harepd",
         None => "its database does not answer",
     };
     let timeline = peer.timeline.map(|timeline| format!(", timeline {timeline}")).unwrap_or_default();

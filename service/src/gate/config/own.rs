@@ -82,6 +82,9 @@ pub fn add(loaded: &mut Loaded, section: &Section<'_>) -> Result<(), ConfigError
     trust(&mut settings.trust, section)?;
     set(&mut settings.grpc, section.boolean("grpc")?);
     set(&mut settings.migrate_from_harepd, section.boolean("migrate_from_harepd")?);
+    if settings.migrate_from_harepd && !settings.grpc {
+        return Err(section.error("migrate_from_harepd", "needs grpc: true, the protocol that harepd speaks"));
+    }
     haproxy(&mut settings.haproxy, section)?;
     if section.value("logs").is_some() {
         let of = section.section("logs")?;

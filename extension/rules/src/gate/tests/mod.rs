@@ -1,5 +1,6 @@
 //! Each condition of the decision, one by one.
 
+mod migration;
 mod outside;
 mod read_only;
 mod read_write;
@@ -85,6 +86,7 @@ pub struct Case {
     pub door: RwDoor,
     pub heard: Vec<Heard>,
     pub sources: Vec<SourceSays>,
+    pub witness_names_us: Option<bool>,
     pub manual: Manual,
     pub veto: Option<&'static str>,
     pub previous: Option<Verdict>,
@@ -107,6 +109,7 @@ impl Case {
             door: closed(),
             heard,
             sources: vec![],
+            witness_names_us: None,
             manual: Manual::default(),
             veto: None,
             previous: None,
@@ -149,6 +152,7 @@ impl Case {
                 door: self.door,
                 heard: &self.heard,
                 sources: &self.sources,
+                witness_names_us: self.witness_names_us,
                 manual: &self.manual,
                 veto: self.veto,
                 previous: self.previous.as_ref(),

@@ -210,7 +210,7 @@ fn sources_close_or_confirm() {
     let says = |says| vec![SourceSays { source: "repmgr".to_owned(), says }];
     case.sources = says(Topology::Others { nodes: vec!["s".to_owned()] });
     assert_eq!(case.rw_codes(), ["source_names_other"]);
-    assert_eq!(wants(&case.settings, case.me.as_ref(), &case.manual, &case.sources, None, NOW), Want::Nothing);
+    assert_eq!(wants(&case.settings, case.me.as_ref(), &case.manual, &case.sources, None, None, NOW), Want::Nothing);
     for (topology, warning) in [
         (Topology::Us, None),
         (Topology::Nobody, Some("source_empty")),
@@ -231,7 +231,7 @@ fn operators_and_veto_close() {
     let mut case = Case::primary();
     case.manual.rw = order(false);
     assert_eq!(case.rw_codes(), ["operator_close"]);
-    assert_eq!(wants(&case.settings, case.me.as_ref(), &case.manual, &[], None, NOW), Want::Nothing);
+    assert_eq!(wants(&case.settings, case.me.as_ref(), &case.manual, &[], None, None, NOW), Want::Nothing);
     case.now = at(60_000);
     assert!(case.decide().rw_reasons.iter().all(|reason| reason.code() != "operator_close"));
     let mut case = Case::primary();
@@ -244,7 +244,7 @@ fn operators_and_veto_close() {
 fn an_operator_opens_without_a_majority_but_never_beside_somebody_live() {
     let mut case = Case::primary().hear(silent("s")).hear(silent("w"));
     case.manual.rw = order(true);
-    assert_eq!(wants(&case.settings, case.me.as_ref(), &case.manual, &[], None, NOW), Want::OperatorAck);
+    assert_eq!(wants(&case.settings, case.me.as_ref(), &case.manual, &[], None, None, NOW), Want::OperatorAck);
     let verdict = case.decide();
     assert_eq!((verdict.rw, verdict.expires), (Rw::Operator, at(3000)));
     case.manual.rw.as_mut().expect("set").until = at(500);
@@ -315,37 +315,6 @@ fn one_of_two_closes_alone_unless_a_synchronous_standby_streams() {
     let mut three = case(keep, downstream("sync", 100));
     three.settings.members.push(Member { name: "w".to_owned(), witness: true });
     assert_eq!(three.rw_codes()[0], "no_majority");
-}
-
-#[test]
-fn harepd_counts_only_when_told_and_after_a_hold_down_of_our_own() {
-    let harepd = |peer: &str, names_us| {
-        let said = Said::Harepd { names_us, masters: vec!["10.0.0.1".to_owned()] };
-        Heard { peer: peer.to_owned(), received: at(10), said }
-    };
-    let mut case = Case::primary().hear(harepd("s", true)).hear(harepd("w", true));
-    assert_eq!(case.rw_codes(), ["no_majority", "harepd_not_counted", "harepd_not_counted"]);
-    case.settings.migrate_from_harepd = true;
-    assert_eq!(case.rw_codes(), ["hold_down"]);
-    let mut previous = case.decide();
-    assert_eq!(previous.named_since.values().copied().collect::<Vec<_>>(), [at(10), at(10)]);
-    // A lease and skew (3.03 s) after it first named us, and 7.07 s more.
-    previous.named_since = [("s".to_owned(), at(-10_099)), ("w".to_owned(), at(-10_099))].into();
-    case.previous = Some(previous.clone());
-    assert_eq!(case.rw_codes(), ["hold_down"]);
-    previous.named_since = [("s".to_owned(), at(-10_100)), ("w".to_owned(), at(-5))].into();
-    case.previous = Some(previous);
-    assert_eq!(case.decide().rw, Rw::Lease);
-    assert!(case.decide().warnings.iter().any(|warning| warning.code() == "harepd_counted"));
-    let case = case.hear(harepd("s", false));
-    assert_eq!(case.decide().named_since.keys().collect::<Vec<_>>(), ["w"]);
-    // That others say they are closed is not enough where harepd makes the majority: it excludes nobody.
-    let long = report(Some(standby(1)), RwDoor::Closed { since: ms(99_000) });
-    let mut case = Case::primary().hear(harepd("w", true));
-    case.settings.migrate_from_harepd = true;
-    let s = answer(&case.settings, "s", refusal(Refusal::NotPrimary), long);
-    let case = case.votes("p", vote(Ack::Granted, 0), Some(primary(1))).hear(s);
-    assert_eq!(case.rw_codes(), ["hold_down"]);
 }
 
 #[test]

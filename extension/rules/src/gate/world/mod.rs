@@ -171,7 +171,7 @@ impl World {
         let number = u64::try_from(self.tick).expect("time goes on") + 1;
         let round = self.round_of(node, now, number);
         let facts = self.facts(laws, node);
-        let want = wants(&laws.settings[node], facts.as_ref(), &self.manual(node), &[], None, now);
+        let want = wants(&laws.settings[node], facts.as_ref(), &self.manual(node), &[], None, None, now);
         let report = self.report(laws, node);
         let whole = reach == self.everybody(laws, node);
         self.nodes[node].flight = Some(Flight { number, asked: now, door: report.rw, answers: vec![], whole });
@@ -268,6 +268,7 @@ impl World {
             door: flight.door,
             heard: &heard,
             sources: &[],
+            witness_names_us: None,
             manual: &manual,
             veto: None,
             previous: self.nodes[node].verdict.as_ref(),

@@ -107,6 +107,7 @@ fn errors_name_the_key_and_the_mend() {
         ("node: a\nveto: {a: b}", &["veto", "list"]),
         ("node: a\nro_on_primary: maybe", &["ro_on_primary", "true or false"]),
         ("node: a\nhba_file: pg_hba.conf", &["hba_file", "from the root"]),
+        ("node: a\nmigrate_from_harepd: true", &["migrate_from_harepd", "needs grpc: true"]),
         ("node: a\nsources: [etcd]", &["sources", "etcd"]),
         ("node: a\nrepmgr_database: x\nsources: [native]", &["repmgr_database"]),
         ("node: a\npeers: [{name: a, address: 'h:1'}]\npeer_listen: 1.1.1.1:1", &["peers[0].name", "this node"]),
