@@ -1,8 +1,8 @@
 //! A cluster on its way from harepd: doors that a harepd may hold open, of which no ack and no timeline tells.
 //!
 //! harepd lets writes in where its node is the primary by its own `repmgr.nodes` and by that of a neighbour or of the
-//! witness (its own decision table), and closes for nobody's lease. So its word is weighed as another harepd weighs it: whom it
-//! contradicts stays closed, unless the witness's table names them.
+//! witness, and closes for nobody's lease. So its word is weighed as another harepd weighs it: whom it contradicts stays
+//! closed, unless the witness's table names them.
 
 use super::reason::Reason;
 use super::settings::Settings;
