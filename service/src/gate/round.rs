@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use goahead_rules::gate::{self, Heard, Report, Round, Said, SourceSays, Standing, Verdict, View};
+use goahead_rules::gate::{self, Heard, Report, Role, Round, Said, SourceSays, Standing, Verdict, View};
 use goahead_rules::hba::State;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -13,7 +13,7 @@ use super::asking::{Asked, Asking};
 use super::audit::Audit;
 use super::clock;
 use super::doors::Doors;
-use super::facts::{Facts, Found, node_facts, source_says};
+use super::facts::{Facts, Found, node_facts, role, source_says};
 use super::orders::Orders;
 use super::own::OwnVoter;
 use super::remarks::Remarks;
@@ -187,7 +187,7 @@ impl Rounds {
 
     /// Where a harepd may hold another door open, the witness's table counts.
     async fn ask_witness(&self, memory: &Memory, asked: &[Asked], heard: &[Heard]) -> Option<bool> {
-        let primary = memory.found.local.as_ref().is_some_and(|local| !local.in_recovery);
+        let primary = memory.found.local.as_ref().is_some_and(|local| role(local) == Role::Primary);
         if primary && gate::asks_witness(&self.rules, heard, memory.previous.as_ref()) {
             self.asking.witness_names_us(asked, self.settings.timings.deadline / 2).await
         } else {
