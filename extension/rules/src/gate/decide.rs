@@ -138,6 +138,7 @@ pub fn decide(settings: &Settings, view: &View<'_>) -> Verdict {
         primary,
         system_identifier: known.system_identifier,
         named_since: known.round.named_since,
+        contradicted: migration::contradicted(settings, view.heard, previous),
     };
     verdict.close_if_late(settings);
     verdict

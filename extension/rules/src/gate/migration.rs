@@ -7,6 +7,7 @@
 use super::reason::Reason;
 use super::settings::Settings;
 use super::verdict::{Heard, Said, Verdict};
+use std::collections::BTreeMap;
 
 /// Whether this node, as a primary, is to ask a witness for its `repmgr.nodes` before it decides
 /// ([`View::witness_names_us`](super::View::witness_names_us)).
@@ -21,26 +22,36 @@ pub(super) fn doubts(
     previous: Option<&Verdict>,
     continuous: bool,
 ) -> Vec<Reason> {
+    let contradicted = contradicted(settings, heard, previous);
+    let may_run_harepd = settings.migrate_from_harepd && settings.has_witness() && !continuous;
     let doubt = |node: &str| {
-        let voter = || node.to_owned();
-        match heard.iter().find(|heard| heard.peer == node).map(|heard| &heard.said) {
-            Some(Said::Harepd { names_us: false, masters }) if !masters.is_empty() => {
-                Some(Reason::HarepdContradicts { voter: voter(), masters: masters.clone() })
-            }
-            Some(Said::Answer(_) | Said::Harepd { .. }) => None,
-            Some(Said::Silent(_)) | None => contradicted(previous, node).or_else(|| {
-                let may_run_harepd = settings.migrate_from_harepd && settings.has_witness() && !continuous;
-                may_run_harepd.then(|| Reason::HarepdUnheard { voter: voter() })
-            }),
+        let voter = node.to_owned();
+        match contradicted.get(node) {
+            Some(masters) => Some(Reason::HarepdContradicts { voter, masters: masters.clone() }),
+            None => (may_run_harepd && said(heard, node).is_none()).then_some(Reason::HarepdUnheard { voter }),
         }
     };
     settings.other_data_nodes().filter_map(doubt).collect()
 }
 
-/// What this harepd said when it was last heard, as long as that closes.
-fn contradicted(previous: Option<&Verdict>, node: &str) -> Option<Reason> {
-    let mut said = previous.into_iter().flat_map(|previous| &previous.rw_reasons);
-    said.find(|reason| matches!(reason, Reason::HarepdContradicts { voter, .. } if voter == node)).cloned()
+/// See [`Verdict::contradicted`]: silence takes nothing back.
+pub(super) fn contradicted(
+    settings: &Settings,
+    heard: &[Heard],
+    previous: Option<&Verdict>,
+) -> BTreeMap<String, Vec<String>> {
+    let others = |node: &str| match said(heard, node) {
+        Some(Said::Harepd { names_us: false, masters }) if !masters.is_empty() => Some(masters.clone()),
+        Some(_) => None,
+        None => previous?.contradicted.get(node).cloned(),
+    };
+    settings.other_data_nodes().filter_map(|node| Some((node.to_owned(), others(node)?))).collect()
+}
+
+/// What a node said; none: nothing.
+fn said<'a>(heard: &'a [Heard], node: &str) -> Option<&'a Said> {
+    let heard = heard.iter().find(|heard| heard.peer == node)?;
+    (!matches!(heard.said, Said::Silent(_))).then_some(&heard.said)
 }
 
 /// Whether this verdict waits for a witness's word.

@@ -55,6 +55,8 @@ pub struct Verdict {
     pub system_identifier: Option<SystemId>,
     /// Since when each harepd has named this node as the only master, without a break.
     pub named_since: BTreeMap<String, Micros>,
+    /// Which harepds beside data held others for the primary when they were last heard, and whom.
+    pub contradicted: BTreeMap<String, Vec<String>>,
 }
 
 impl Verdict {

@@ -101,6 +101,7 @@ fn verdict(rw: Rw) -> Verdict {
         primary: None,
         system_identifier: None,
         named_since: std::collections::BTreeMap::new(),
+        contradicted: std::collections::BTreeMap::new(),
     }
 }
 

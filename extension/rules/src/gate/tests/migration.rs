@@ -61,6 +61,12 @@ fn whom_a_harepd_beside_data_contradicts_needs_the_witness_s_table() {
     (case.previous, case.door) = (Some(verdict), closed());
     assert!(asks(&case));
     assert_eq!(case.rw_codes(), ["harepd_contradicts"]);
+    // Nor does a round in which this node was closed for a reason of its own.
+    let me = case.me.take();
+    let down = case.decide();
+    assert_eq!(down.rw_reasons, [Reason::DatabaseDown]);
+    (case.previous, case.me) = (Some(down), me);
+    assert_eq!(case.rw_codes(), ["harepd_contradicts"]);
     for said in [says(true, "10.0.0.1"), says(false, "")] {
         let case = Case { previous: case.previous.clone(), ..Case::primary() }.hear(said);
         assert!(!asks(&case));
