@@ -1,12 +1,11 @@
 //! `goahead client`, and the same binary under the name goahead_client, goes all the way to its hooks.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use goahead_tests::binary;
 use goahead_tests::postgres::{Database, Postgres};
-use goahead_tests::process::User;
+use goahead_tests::process::{self, User};
 use goahead_tests::service::{Service, Setup};
 use goahead_tests::tls::Authority;
 use serde_json::json;
@@ -164,9 +163,7 @@ impl Machine {
     }
 
     fn script(&self, name: &str, text: &str) {
-        let path = self.directory.path().join(name);
-        std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).expect("write");
-        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).expect("chmod");
+        process::script(&self.directory.path().join(name), text);
     }
 
     /// Runs the client with its configuration file as the last argument: `client` for the command, else the binary under that name.

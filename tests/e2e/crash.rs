@@ -65,10 +65,8 @@ impl World {
         std::fs::set_permissions(programs.path(), PermissionsExt::from_mode(0o777)).expect("chmod");
         let program = programs.path().join("program");
         // Notes that it ran and for whom; while the file NAME.hold is there it does not end.
-        let script =
-            "#!/bin/sh\necho \"$2\" >>\"${0%/*}/$1.log\"\nwhile [ -e \"${0%/*}/$1.hold\" ]; do sleep 0.05; done\n";
-        std::fs::write(&program, script).expect("write");
-        std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).expect("chmod");
+        let script = "echo \"$2\" >>\"${0%/*}/$1.log\"\nwhile [ -e \"${0%/*}/$1.hold\" ]; do sleep 0.05; done";
+        process::script(&program, script);
         let url = {
             let database = server.database("fleet");
             let command = |name: &str| format!("{} {name} {{:%fqdn%:}}", program.display());

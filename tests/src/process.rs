@@ -1,9 +1,9 @@
 //! Users and processes: root hands what must not run as root to the user `postgres`.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use rustix::process::{Pid, Signal, geteuid, kill_process, kill_process_group};
@@ -108,4 +108,21 @@ impl Output {
     pub fn text(&self) -> String {
         self.lines().join("\n")
     }
+}
+
+/// Writes a shell script that everybody may run at once.
+///
+/// A file that is open for writing anywhere cannot be executed (ETXTBSY), and a process that another test starts at
+/// this moment inherits our descriptors for an instant. So another process writes it.
+pub fn script(path: &Path, text: &str) {
+    let mut install = Command::new("install").args(["-m", "755", "/dev/stdin"]).arg(path).stdin(Stdio::piped()).spawn();
+    let install = install.as_mut().expect("install (coreutils) starts");
+    let text = format!("#!/bin/sh\n{text}\n");
+    install.stdin.take().expect("it is piped").write_all(text.as_bytes()).expect("install reads");
+    assert!(install.wait().expect("wait").success(), "install {}", path.display());
+}
+
+/// Copies a program to where everybody may run it at once; by another process, as [`script`].
+pub fn install(program: &Path, to: &Path) {
+    crate::postgres::run(Command::new("install").args(["-m", "755"]).args([program, to]));
 }

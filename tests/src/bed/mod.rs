@@ -24,7 +24,7 @@ use self::net::{Lan, Loopbacks, Net};
 use self::node::{Node, Ports};
 use self::poll::Poller;
 use crate::postgres::tail;
-use crate::process::User;
+use crate::process::{self, User};
 use crate::{SOON, eventually};
 
 /// The user that HAProxy's checks of the read-write pool name; no such role exists.
@@ -193,7 +193,7 @@ impl Bed {
     pub fn start_gate(&mut self, name: &str, configuration: &str, arguments: &[&str]) {
         if !self.binary.exists() {
             // The user postgres may not be able to walk to where it was built.
-            std::fs::copy(crate::binary(), &self.binary).expect("copy of the binary");
+            process::install(&crate::binary(), &self.binary);
         }
         let gate = Gate::start(self.node(name), &self.binary, configuration, arguments);
         self.node_mut(name).gate = Some(gate);
