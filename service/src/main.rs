@@ -6,6 +6,8 @@
 mod api;
 mod checks;
 mod cli;
+#[cfg(test)]
+mod closed_port;
 mod cluster_files;
 mod commands;
 mod db;

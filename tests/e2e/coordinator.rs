@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use goahead_tests::http::{Http, Reply};
+use goahead_tests::port::ClosedPort;
 use goahead_tests::postgres::{Database, Postgres};
 use goahead_tests::process::User;
 use goahead_tests::service::Setup;
@@ -43,12 +44,6 @@ fn kept(state: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(state).expect("a state file");
     let kept: Value = serde_json::from_str(&text).expect("JSON");
     kept["requests"].as_array().expect("requests").clone()
-}
-
-/// An address where nobody listens.
-fn nowhere() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    format!("http://{}", listener.local_addr().expect("an address"))
 }
 
 #[test]
@@ -94,7 +89,7 @@ fn v04_initialize() {
     let directory = directory(User::ME);
     let state = directory.path().join("state.json");
     let file = state.to_str().expect("UTF-8");
-    let output = operate(&nowhere(), "a", &["--request", "restart", "--state", file]);
+    let output = operate(&ClosedPort::new().url(), "a", &["--request", "restart", "--state", file]);
     assert!(output.status.success() && said(&output).contains("keeps the request"), "{}", said(&output));
     assert_eq!(kept(&state).len(), 1);
     let service = Setup::over(&database).start();
@@ -178,7 +173,8 @@ fn v18_load_state() {
     let state = directory.path().join("state.json");
     let file = state.to_str().expect("UTF-8");
     // No service: what is kept is all there is, and a grant is nothing that can be kept.
-    let away = nowhere();
+    let closed = ClosedPort::new();
+    let away = closed.url();
     for action in ["one", "two", "two"] {
         assert!(operate(&away, "a", &["--request", "restart", "--action", action, "--state", file]).status.success());
     }
@@ -209,9 +205,9 @@ fn v20_save_state() {
     assert!(operate(&service.url, "a", &["--request", "restart", "--state", file]).status.success());
     assert!(!state.exists(), "with a service nothing is kept beside it");
     assert_eq!(token(&acquire(&service.http, "restart", "b")), other, "nobody else's is touched");
-    assert!(operate(&nowhere(), "a", &["--request", "restart", "--state", file]).status.success());
+    assert!(operate(&ClosedPort::new().url(), "a", &["--request", "restart", "--state", file]).status.success());
     assert_eq!(kept(&state).len(), 1);
-    let without = operate(&nowhere(), "a", &["--request", "restart"]);
+    let without = operate(&ClosedPort::new().url(), "a", &["--request", "restart"]);
     assert_eq!(without.status.code(), Some(69), "{}", said(&without));
 }
 
@@ -224,17 +220,17 @@ fn v22_local_state_filename_v23_load_local_state_v24_save_local_state() {
     let context = r#"{"a": [1, 2.5, null, {"b": "c,d"}]}"#;
     let line =
         ["--request", "ns/restart", "--service", "x,y", "--context", context, "--max-retry", "3", "--state", file];
-    assert!(operate(&nowhere(), "a", &line).status.success());
+    assert!(operate(&ClosedPort::new().url(), "a", &line).status.success());
     let context: Value = serde_json::from_str(context).expect("JSON");
     let one =
         json!({ "lock": "ns/restart", "action": "restart", "services": ["x,y"], "context": context, "max_retry": 3 });
     assert_eq!(kept(&state), std::slice::from_ref(&one));
-    assert!(operate(&nowhere(), "a", &line).status.success());
+    assert!(operate(&ClosedPort::new().url(), "a", &line).status.success());
     assert_eq!(kept(&state), [one], "equal to the last");
-    let output = operate(&nowhere(), "b", &["--request", "restart", "--state", file]);
+    let output = operate(&ClosedPort::new().url(), "b", &["--request", "restart", "--state", file]);
     assert!(!output.status.success() && said(&output).contains("unit \"a\""), "{}", said(&output));
     std::fs::write(&state, "broken").expect("written");
-    let output = operate(&nowhere(), "a", &["--request", "restart", "--state", file]);
+    let output = operate(&ClosedPort::new().url(), "a", &["--request", "restart", "--state", file]);
     assert!(!output.status.success() && said(&output).contains("no file of requests"), "{}", said(&output));
     assert_eq!(std::fs::read_to_string(&state).expect("it is there"), "broken", "nothing is thrown away");
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use goahead_tests::SOON;
 use goahead_tests::command::{Running, code, errors, lines};
+use goahead_tests::port::ClosedPort;
 use goahead_tests::postgres::Postgres;
 
 fn run(arguments: &[&str]) -> Output {
@@ -22,11 +23,6 @@ fn start(arguments: &[&str]) -> Running {
 }
 
 /// A port that was free a moment ago.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
-    listener.local_addr().expect("an address").port()
-}
-
 /// A web server that answers request after request by `answer`, which is given the request line.
 fn web(listener: TcpListener, answer: impl Fn(&str) -> String + Send + 'static) {
     std::thread::spawn(move || {
@@ -47,15 +43,15 @@ fn reply(status: &str, body: &str) -> String {
 #[test]
 fn everything_is_waited_for_at_once() {
     let directory = tempfile::tempdir().expect("a directory");
-    let (port, page) = (free_port(), TcpListener::bind("127.0.0.1:0").expect("bind"));
+    let (closed, page) = (ClosedPort::new(), TcpListener::bind("127.0.0.1:0").expect("bind"));
     let ready = directory.path().join("ready");
     let healthy = directory.path().join("healthy");
     let url = format!("http://{}/health", page.local_addr().expect("an address"));
     web(page, move |_| if healthy.exists() { reply("200 OK", "") } else { reply("503 Service Unavailable", "") });
     let file = format!("file://{}", ready.display());
-    let mut running = start(&[&format!("127.0.0.1:{port}"), &url, &file, "--timeout", "1m"]);
+    let mut running = start(&[&closed.address.to_string(), &url, &file, "--timeout", "1m"]);
     running.assert_waits();
-    let _listener = TcpListener::bind(("127.0.0.1", port)).expect("bind");
+    let _listener = closed.listen();
     running.assert_waits();
     std::fs::write(directory.path().join("healthy"), "").expect("write");
     running.assert_waits();
@@ -68,7 +64,8 @@ fn everything_is_waited_for_at_once() {
 
 #[test]
 fn the_time_is_up_with_an_exit_code_of_its_own_and_a_reason_for_each() {
-    let closed = format!("tcp://127.0.0.1:{}", free_port());
+    let port = ClosedPort::new();
+    let closed = format!("tcp://{}", port.address);
     let begun = Instant::now();
     let output = run(&[&closed, "file:///no/such/file", "--timeout", "1"]);
     assert_eq!(code(&output), Some(75), "{}", errors(&output));
@@ -198,14 +195,14 @@ fn a_wait_is_ended_by_a_signal_like_any_process() {
 /// What web-rendezvous itself answers is understood: it has no payloads, no `?timeout=`, and comes up when it likes.
 #[test]
 fn a_key_is_waited_for_at_a_service_that_comes_up_later() {
-    let port = free_port();
-    let url = format!("http://127.0.0.1:{port}");
+    let closed = ClosedPort::new();
+    let url = closed.url();
     let mut running = start(&["/a key", "--rendezvous-url", &url, "--timeout", "1m"]);
     running.assert_waits();
     let directory = tempfile::tempdir().expect("a directory");
     let marked = directory.path().join("marked");
     let mark = marked.clone();
-    web(TcpListener::bind(("127.0.0.1", port)).expect("bind"), move |request| {
+    web(closed.listen(), move |request| {
         assert!(request.starts_with("GET /a%20key?timeout="), "{request}");
         match mark.exists() {
             true => reply("200 OK", "{\"ok\":true}"),

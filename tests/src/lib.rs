@@ -12,6 +12,7 @@ pub mod hba;
 pub mod history;
 pub mod http;
 pub mod locks;
+pub mod port;
 pub mod postgres;
 pub mod process;
 pub mod service;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use goahead_rules::gate::{self, Heard, Report, Role, Round, Said, SourceSays, Standing, Verdict, View};
+use goahead_rules::gate::{self, Heard, Report, Role, Round, RwDoor, Said, SourceSays, Standing, Verdict, View};
 use goahead_rules::hba::State;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -179,16 +179,16 @@ impl Rounds {
             received: clock::now(),
             said: own_vote.map_or_else(Said::Silent, |answer| Said::Answer(Box::new(answer))),
         });
-        let witness_names_us = self.ask_witness(memory, &asked, &heard).await;
+        let witness_names_us = self.ask_witness(memory, &asked, &heard, report.rw).await;
         let verdict = self.decide(memory, &round, &report, &heard, &manual, witness_names_us);
         self.act(memory, verdict, &asked, wall_us).await;
         Ok(())
     }
 
     /// Where a harepd may hold another door open, the witness's table counts.
-    async fn ask_witness(&self, memory: &Memory, asked: &[Asked], heard: &[Heard]) -> Option<bool> {
+    async fn ask_witness(&self, memory: &Memory, asked: &[Asked], heard: &[Heard], door: RwDoor) -> Option<bool> {
         let primary = memory.found.local.as_ref().is_some_and(|local| role(local) == Role::Primary);
-        if primary && gate::asks_witness(&self.rules, heard, memory.previous.as_ref()) {
+        if primary && gate::asks_witness(&self.rules, heard, memory.previous.as_ref(), door, clock::now()) {
             self.asking.witness_names_us(asked, self.settings.timings.deadline / 2).await
         } else {
             None

@@ -38,7 +38,7 @@ pub fn snapshot(
     applied: &Applied,
     findings: Findings<'_>,
 ) -> Snapshot {
-    let peers = findings.asked.iter().map(|asked| peer(asked, rules.migrate_from_harepd)).collect();
+    let peers = findings.asked.iter().map(|asked| peer(asked, rules)).collect();
     let leader = leader(settings, verdict, findings.found, findings.asked);
     let migrated = verdict.rw_reasons.iter().chain(&verdict.warnings);
     let migrated = migrated.filter(|reason| matches!(reason, Reason::HarepdCounted { .. })).count();
@@ -89,8 +89,7 @@ fn why(reason: &Reason) -> Why {
     Why { code: reason.code(), text: plain(reason) }
 }
 
-/// `counts`: an answer of harepd that names this node is a vote.
-fn peer(asked: &Asked, counts: bool) -> PeerView {
+fn peer(asked: &Asked, rules: &gate::Settings) -> PeerView {
     let silent = match &asked.heard.said {
         Said::Silent(why) => Some(plain(why)),
         Said::Answer(_) | Said::Harepd { .. } => None,
@@ -105,13 +104,9 @@ fn peer(asked: &Asked, counts: bool) -> PeerView {
             report = Some(answer.report.clone());
         }
         Said::Harepd { names_us, masters } => {
-            ack = *names_us && counts;
-            refusal = match names_us {
-                true => {
-                    (!counts).then(|| "it is a harepd, which counts only under migrate_from_harepd: true".to_owned())
-                }
-                false => Some(plain(&format!("it names {} as master", masters.join(", ")))),
-            };
+            let worth = gate::harepd_ack(rules, &asked.heard.peer, *names_us, masters);
+            ack = worth.is_ok();
+            refusal = worth.err().map(|reason| plain(&reason));
         }
         Said::Silent(_) => {}
     }

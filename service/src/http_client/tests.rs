@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::closed_port::closed_port;
 
 /// A service that answers every request with what was asked, and counts connections. It closes each after `requests`.
 async fn echo(requests: usize) -> (String, Arc<AtomicUsize>) {
@@ -98,10 +99,8 @@ async fn silence_ends_at_the_limit_and_a_closed_port_at_once() {
     let client = Client::new(&url).expect("an address");
     let silent = client.send(Method::GET, "", None, Duration::from_millis(200)).await;
     assert_eq!(silent, Err(Failure::Passing("no answer within 200ms".to_owned())));
-    // Bound but not listening: nobody else can take the port meanwhile.
-    let taken = tokio::net::TcpSocket::new_v4().expect("a socket");
-    taken.bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
-    let url = format!("http://{}", taken.local_addr().expect("its address"));
+    let (_held, address) = closed_port();
+    let url = format!("http://{address}");
     let closed = Client::new(&url).expect("an address").send(Method::GET, "", None, LIMIT).await;
     assert!(
         matches!(&closed, Err(Failure::Passing(why)) if why.starts_with("cannot connect to 127.0.0.1:")),

@@ -1,6 +1,6 @@
 //! Probes of real sockets on loopback.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::closed_port::closed_port;
 
 /// How long anything that should happen soon may take on a loaded machine.
 const SOON: Duration = Duration::from_secs(20);
@@ -32,12 +33,9 @@ async fn listener() -> (TcpListener, u16) {
     (listener, port)
 }
 
-/// A port that nobody listens on, kept from others by the socket that comes with it.
 fn closed() -> (tokio::net::TcpSocket, u16) {
-    let socket = tokio::net::TcpSocket::new_v4().unwrap();
-    socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
-    let port = socket.local_addr().unwrap().port();
-    (socket, port)
+    let (socket, address) = closed_port();
+    (socket, address.port())
 }
 
 fn port_of(host: &str, port: u16) -> Target {

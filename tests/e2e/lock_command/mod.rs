@@ -1,16 +1,15 @@
 //! `goahead lock`: the wait has a limit, the command's exit code comes through, its whole group hears every signal,
 //! and whatever happens it is dead before anybody else holds the lock.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use goahead_tests::port::ClosedPort;
 use goahead_tests::postgres::Postgres;
 use goahead_tests::process::{self, User};
 use goahead_tests::service::Setup;
 use goahead_tests::tls::Authority;
 use goahead_tests::{SOON, eventually};
-use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket};
 use rustix::process::Signal;
 
 mod loss;
@@ -83,11 +82,8 @@ fn the_wait_has_a_limit_and_leaves_no_place_behind() {
 
 #[test]
 fn a_service_that_is_not_there_has_a_code_of_its_own() {
-    // Bound but not listening: nobody else can take the port meanwhile.
-    let taken = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
-    bind(&taken, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("a port");
-    let address = SocketAddr::try_from(getsockname(&taken).expect("its address")).expect("an address");
-    let url = format!("http://{address}");
+    let closed = ClosedPort::new();
+    let url = closed.url();
     for wait in ["0s", "1s"] {
         let start = Instant::now();
         let run = Run::start(&url, &["etl", "--wait", wait, "--", "true"]);

@@ -37,6 +37,12 @@ pub fn wants(
     }
 }
 
+/// See [`Known::is_continuous`]; `previous` is a verdict of this process.
+pub(super) fn is_continuous(door: RwDoor, previous: Option<&Verdict>, now: Micros) -> bool {
+    let live = |previous: &Verdict| matches!(previous.rw, Rw::Lease | Rw::KeptBySync) && previous.is_live(now);
+    door == RwDoor::Open && previous.is_some_and(live)
+}
+
 /// What both doors need to know.
 pub(super) struct Known<'a> {
     pub settings: &'a Settings,
@@ -61,10 +67,7 @@ impl Known<'_> {
 
     /// This process held the read-write door open without a break until now.
     pub fn is_continuous(&self) -> bool {
-        self.view.door == RwDoor::Open
-            && self.previous.is_some_and(|previous| {
-                matches!(previous.rw, Rw::Lease | Rw::KeptBySync) && previous.is_live(self.view.now)
-            })
+        is_continuous(self.view.door, self.previous, self.view.now)
     }
 
     /// What keeps either door closed, whoever asks.

@@ -2,6 +2,7 @@
 
 use super::Settings;
 use super::facts::{NodeFacts, Role, SystemId};
+use super::migration::harepd_ack;
 use super::reason::Reason;
 use super::verdict::{Heard, Said, Verdict, View};
 use super::voter::{after, between};
@@ -87,22 +88,20 @@ impl<'a> Round<'a> {
                     }
                 }
             }
-            Said::Harepd { names_us: true, .. } if self.settings.migrate_from_harepd => {
-                let since = previous.and_then(|previous| previous.named_since.get(voter)).copied();
-                self.named_since.insert(voter.to_owned(), since.unwrap_or(heard.received));
-                self.fresh.insert(voter);
-                self.by_harepd.insert(voter);
-                self.acks.insert(voter.to_owned(), until);
-                self.warnings.push(Reason::HarepdCounted { voter: voter.to_owned() });
-            }
-            Said::Harepd { names_us: true, .. } => {
-                self.acks.remove(voter);
-                self.missing.push(Reason::HarepdNotCounted { voter: voter.to_owned() });
-            }
-            Said::Harepd { masters, .. } => {
-                self.acks.remove(voter);
-                self.missing.push(Reason::HarepdNamesOther { voter: voter.to_owned(), masters: masters.clone() });
-            }
+            Said::Harepd { names_us, masters } => match harepd_ack(self.settings, voter, *names_us, masters) {
+                Ok(()) => {
+                    let since = previous.and_then(|previous| previous.named_since.get(voter)).copied();
+                    self.named_since.insert(voter.to_owned(), since.unwrap_or(heard.received));
+                    self.fresh.insert(voter);
+                    self.by_harepd.insert(voter);
+                    self.acks.insert(voter.to_owned(), until);
+                    self.warnings.push(Reason::HarepdCounted { voter: voter.to_owned() });
+                }
+                Err(reason) => {
+                    self.acks.remove(voter);
+                    self.missing.push(reason);
+                }
+            },
         }
     }
 

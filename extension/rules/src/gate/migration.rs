@@ -4,15 +4,36 @@
 //! witness, and closes for nobody's lease. So its word is weighed as another harepd weighs it: whom it contradicts stays
 //! closed, unless the witness's table names them.
 
+use super::decide::is_continuous;
 use super::reason::Reason;
 use super::settings::Settings;
 use super::verdict::{Heard, Said, Verdict};
+use super::wire::{Micros, RwDoor};
 use std::collections::BTreeMap;
 
-/// Whether this node, as a primary, is to ask a witness for its `repmgr.nodes` before it decides
-/// ([`View::witness_names_us`](super::View::witness_names_us)).
-pub fn asks_witness(settings: &Settings, heard: &[Heard], previous: Option<&Verdict>) -> bool {
-    !doubts(settings, heard, previous, false).is_empty()
+/// What the masters that the harepd at `voter` names are worth: an ack, or why they are none.
+///
+/// # Errors
+/// It names another, or it names this node and may not count.
+pub fn harepd_ack(settings: &Settings, voter: &str, names_us: bool, masters: &[String]) -> Result<(), Reason> {
+    let voter = voter.to_owned();
+    match (names_us, settings.migrate_from_harepd) {
+        (true, true) => Ok(()),
+        (true, false) => Err(Reason::HarepdNotCounted { voter }),
+        (false, _) => Err(Reason::HarepdNamesOther { voter, masters: masters.to_vec() }),
+    }
+}
+
+/// Whether this node, as a primary whose read-write door is `door`, is to ask a witness for its `repmgr.nodes` before
+/// it decides ([`View::witness_names_us`](super::View::witness_names_us)).
+pub fn asks_witness(
+    settings: &Settings,
+    heard: &[Heard],
+    previous: Option<&Verdict>,
+    door: RwDoor,
+    now: Micros,
+) -> bool {
+    !doubts(settings, heard, previous, is_continuous(door, previous, now)).is_empty()
 }
 
 /// Why this node needs the witness's word to be open, or, where it is not `continuous`, to open.

@@ -86,7 +86,7 @@ pub use check::Finding;
 pub use decide::{decide, wants};
 pub use facts::{Downstream, NodeFacts, Role, SystemId, Upstream};
 pub use lag::ReplayLag;
-pub use migration::asks_witness;
+pub use migration::{asks_witness, harepd_ack};
 pub use ordered::{NotTaken, may_open_rw};
 pub use patroni::{Body, Method, Snapshot, patroni};
 pub use patroni_status::{Program, Replication, Status, Xlog};

@@ -12,6 +12,7 @@ use super::super::peer_server::{self, Newest, PeerServer};
 use super::super::voting::Voting;
 use super::super::{Counters, clock};
 use super::*;
+use crate::closed_port::closed_port;
 use crate::listener::{Listener, Protocol};
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -209,7 +210,7 @@ async fn what_speaks_something_else_is_told_from_what_fails() {
         let why = asker.ask(&other, &ask(&settings, 1), LIMIT).await.unwrap_err();
         assert!(matches!(why, Silence::Foreign(_)), "{answer:?}: {why:?}");
     }
-    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let (asker, settings) = asker(free, None, None).await;
+    let (_held, closed) = closed_port();
+    let (asker, settings) = asker(closed, None, None).await;
     assert!(failed(asker.ask(&settings.peers[0], &ask(&settings, 1), LIMIT).await).contains("refused"));
 }

@@ -33,13 +33,16 @@ fn harepd_counts_only_when_told_and_after_a_hold_down_of_our_own() {
     assert_eq!(case.rw_codes(), ["hold_down"]);
 }
 
+fn asks(case: &Case) -> bool {
+    asks_witness(&case.settings, &case.heard, case.previous.as_ref(), case.door, NOW)
+}
+
 #[test]
 fn whom_a_harepd_beside_data_contradicts_needs_the_witness_s_table() {
     let says = |names_us, master: &str| {
         let masters = if master.is_empty() { vec![] } else { vec![master.to_owned()] };
         Heard { peer: "s".to_owned(), received: at(10), said: Said::Harepd { names_us, masters } }
     };
-    let asks = |case: &Case| asks_witness(&case.settings, &case.heard, case.previous.as_ref());
     let mut case = Case::primary().hear(says(false, "10.0.0.2"));
     for opening in [true, false] {
         (case.previous, case.door) =
@@ -82,13 +85,14 @@ fn during_a_migration_a_silent_node_may_run_a_harepd() {
     let mut case = Case::primary().hear(silent("s"));
     assert_eq!(case.decide().rw, Rw::Lease);
     case.settings.migrate_from_harepd = true;
-    assert!(asks_witness(&case.settings, &case.heard, None));
+    assert!(asks(&case));
     assert_eq!(case.rw_codes(), ["harepd_unheard"]);
     case.witness_names_us = Some(true);
     assert_eq!(case.decide().rw, Rw::Lease);
     // Whoever is open stays so: the other was heard when it opened.
     (case.previous, case.door) = (Some(Case::primary().decide()), RwDoor::Open);
     case.witness_names_us = None;
+    assert!(!asks(&case));
     assert_eq!(case.decide().rw, Rw::Lease);
     // Where there is no witness nobody could say so.
     let mut case = Case::primary().hear(silent("s"));

@@ -6,6 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::super::messages::{IKnow, WhatYouKnow};
 use super::stand_in::{Known, Says, ask, framed};
 use super::*;
+use crate::closed_port::closed_port;
 
 #[test]
 fn the_question_is_encoded_as_harepds_own() {
@@ -163,8 +164,6 @@ async fn whoever_is_silent_or_speaks_otherwise_costs_no_more_than_the_deadline()
     });
     assert!(learn(port).await.is_err());
 
-    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = nobody.local_addr().unwrap().port();
-    drop(nobody);
-    assert!(learn(port).await.is_err());
+    let (_held, closed) = closed_port();
+    assert!(learn(closed.port()).await.is_err());
 }
