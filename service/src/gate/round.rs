@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use goahead_rules::gate::{self, Heard, Report, Role, Round, RwDoor, Said, SourceSays, Standing, Verdict, View};
+use goahead_rules::gate::{self, Heard, Report, Round, Said, SourceSays, Standing, Verdict, View};
 use goahead_rules::hba::State;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -13,7 +13,7 @@ use super::asking::{Asked, Asking};
 use super::audit::Audit;
 use super::clock;
 use super::doors::Doors;
-use super::facts::{Facts, Found, node_facts, role, source_says};
+use super::facts::{Facts, Found, node_facts, source_says};
 use super::orders::Orders;
 use super::own::OwnVoter;
 use super::remarks::Remarks;
@@ -179,20 +179,9 @@ impl Rounds {
             received: clock::now(),
             said: own_vote.map_or_else(Said::Silent, |answer| Said::Answer(Box::new(answer))),
         });
-        let witness_names_us = self.ask_witness(memory, &asked, &heard, report.rw).await;
-        let verdict = self.decide(memory, &round, &report, &heard, &manual, witness_names_us);
+        let verdict = self.decide(memory, &round, &report, (&asked, &heard), &manual).await;
         self.act(memory, verdict, &asked, wall_us).await;
         Ok(())
-    }
-
-    /// Where a harepd may hold another door open, the witness's table counts.
-    async fn ask_witness(&self, memory: &Memory, asked: &[Asked], heard: &[Heard], door: RwDoor) -> Option<bool> {
-        let primary = memory.found.local.as_ref().is_some_and(|local| role(local) == Role::Primary);
-        if primary && gate::asks_witness(&self.rules, heard, memory.previous.as_ref(), door, clock::now()) {
-            self.asking.witness_names_us(asked, self.settings.timings.deadline / 2).await
-        } else {
-            None
-        }
     }
 
     /// Takes note of a verdict that ended before this round began: this process was stopped, or starved.
@@ -213,34 +202,37 @@ impl Rounds {
         memory.told = Some(State::CLOSED);
     }
 
-    fn decide(
+    async fn decide(
         &self,
         memory: &Memory,
         round: &Round,
         report: &Report,
-        heard: &[Heard],
+        (asked, heard): (&[Asked], &[Heard]),
         manual: &gate::Manual,
-        witness_names_us: Option<bool>,
     ) -> Verdict {
-        let now = clock::now();
         let local = memory.found.local.as_ref();
-        let me = local.map(|local| node_facts(local, now));
         let sources: Vec<SourceSays> = source_says(&self.settings, local);
-        gate::decide(
-            &self.rules,
-            &View {
-                round,
-                me: me.as_ref(),
-                door: report.rw,
-                heard,
-                sources: &sources,
-                witness_names_us,
-                manual,
-                veto: memory.veto.as_deref().or(memory.unfit.as_deref()),
-                previous: memory.previous.as_ref(),
-                now,
-            },
-        )
+        let now = clock::now();
+        let me = local.map(|local| node_facts(local, now));
+        let view = View {
+            round,
+            me: me.as_ref(),
+            door: report.rw,
+            heard,
+            sources: &sources,
+            witness_names_us: None,
+            manual,
+            veto: memory.veto.as_deref().or(memory.unfit.as_deref()),
+            previous: memory.previous.as_ref(),
+            now,
+        };
+        if !gate::asks_witness(&self.rules, &view) {
+            return gate::decide(&self.rules, &view);
+        }
+        let witness_names_us = self.asking.witness_names_us(asked, self.settings.timings.deadline / 2).await;
+        let now = clock::now();
+        let me = local.map(|local| node_facts(local, now));
+        gate::decide(&self.rules, &View { me: me.as_ref(), witness_names_us, now, ..view })
     }
 
     /// Does what the verdict says: what closes is shown before it is done, what opens is done before it is shown.

@@ -7,7 +7,7 @@ use super::migration;
 use super::reason::Reason;
 use super::verdict::{Manual, Rw, SourceSays, Topology, Verdict, View};
 use super::voter::{after, between};
-use super::wire::{Micros, RwDoor, Want};
+use super::wire::{Micros, Want};
 use super::{ro, rw};
 
 /// What to ask the voters for: an ack only while nothing at this node itself closes the read-write door, so that a node
@@ -37,19 +37,11 @@ pub fn wants(
     }
 }
 
-/// See [`Known::is_continuous`]; `previous` is a verdict of this process.
-pub(super) fn is_continuous(door: RwDoor, previous: Option<&Verdict>, now: Micros) -> bool {
-    let live = |previous: &Verdict| matches!(previous.rw, Rw::Lease | Rw::KeptBySync) && previous.is_live(now);
-    door == RwDoor::Open && previous.is_some_and(live)
-}
-
 /// What both doors need to know.
 pub(super) struct Known<'a> {
     pub settings: &'a Settings,
     pub view: &'a View<'a>,
     pub round: Round<'a>,
-    /// The last verdict, if this process made it.
-    pub previous: Option<&'a Verdict>,
     pub system_identifier: Option<SystemId>,
 }
 
@@ -63,11 +55,6 @@ impl Known<'_> {
     /// Until when a verdict of this round may count at most.
     pub fn round_until(&self) -> Micros {
         after(self.view.round.asked, self.settings.lease)
-    }
-
-    /// This process held the read-write door open without a break until now.
-    pub fn is_continuous(&self) -> bool {
-        is_continuous(self.view.door, self.previous, self.view.now)
     }
 
     /// What keeps either door closed, whoever asks.
@@ -97,11 +84,10 @@ impl Known<'_> {
 /// A verdict says nothing about how a door stands; who applies one opens only while [`Verdict::may_begin`], reports the
 /// door open before it begins, and closes when [`Verdict::is_live`] ends.
 pub fn decide(settings: &Settings, view: &View<'_>) -> Verdict {
-    let previous = view.previous.filter(|previous| previous.incarnation == view.round.incarnation);
+    let previous = view.own_previous();
     let mine = view.me.filter(|_| !settings.is_witness()).map(|me| me.system_identifier);
     let known = settings.system_identifier.or(previous.and_then(|p| p.system_identifier)).or(mine);
-    let known =
-        Known { settings, view, round: Round::new(settings, view, previous), previous, system_identifier: known };
+    let known = Known { settings, view, round: Round::new(settings, view, previous), system_identifier: known };
 
     let (write, read) = match known.common() {
         Ok(me) => {
@@ -141,7 +127,7 @@ pub fn decide(settings: &Settings, view: &View<'_>) -> Verdict {
         primary,
         system_identifier: known.system_identifier,
         named_since: known.round.named_since,
-        contradicted: migration::contradicted(settings, view.heard, previous),
+        contradicted: migration::contradicted(settings, view),
     };
     verdict.close_if_late(settings);
     verdict

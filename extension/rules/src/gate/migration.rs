@@ -4,11 +4,10 @@
 //! witness, and closes for nobody's lease. So its word is weighed as another harepd weighs it: whom it contradicts stays
 //! closed, unless the witness's table names them.
 
-use super::decide::is_continuous;
+use super::facts::Role;
 use super::reason::Reason;
 use super::settings::Settings;
-use super::verdict::{Heard, Said, Verdict};
-use super::wire::{Micros, RwDoor};
+use super::verdict::{Said, Verdict, View};
 use std::collections::BTreeMap;
 
 /// What the masters that the harepd at `voter` names are worth: an ack, or why they are none.
@@ -24,54 +23,40 @@ pub fn harepd_ack(settings: &Settings, voter: &str, names_us: bool, masters: &[S
     }
 }
 
-/// Whether this node, as a primary whose read-write door is `door`, is to ask a witness for its `repmgr.nodes` before
-/// it decides ([`View::witness_names_us`](super::View::witness_names_us)).
-pub fn asks_witness(
-    settings: &Settings,
-    heard: &[Heard],
-    previous: Option<&Verdict>,
-    door: RwDoor,
-    now: Micros,
-) -> bool {
-    !doubts(settings, heard, previous, is_continuous(door, previous, now)).is_empty()
+/// Whether this node is to ask a witness for its `repmgr.nodes` before it decides ([`View::witness_names_us`]): a primary
+/// that is in doubt without that.
+pub fn asks_witness(settings: &Settings, view: &View<'_>) -> bool {
+    view.me.is_some_and(|me| me.role == Role::Primary) && !doubts(settings, view).is_empty()
 }
 
-/// Why this node needs the witness's word to be open, or, where it is not `continuous`, to open.
-pub(super) fn doubts(
-    settings: &Settings,
-    heard: &[Heard],
-    previous: Option<&Verdict>,
-    continuous: bool,
-) -> Vec<Reason> {
-    let contradicted = contradicted(settings, heard, previous);
-    let may_run_harepd = settings.migrate_from_harepd && settings.has_witness() && !continuous;
+/// Why this node needs the witness's word to open, or to stay open.
+pub(super) fn doubts(settings: &Settings, view: &View<'_>) -> Vec<Reason> {
+    let contradicted = contradicted(settings, view);
+    // Whoever is open heard the other when it opened.
+    let may_run_harepd = settings.migrate_from_harepd && settings.has_witness() && !view.is_continuous();
     let doubt = |node: &str| {
         let voter = node.to_owned();
         match contradicted.get(node) {
             Some(masters) => Some(Reason::HarepdContradicts { voter, masters: masters.clone() }),
-            None => (may_run_harepd && said(heard, node).is_none()).then_some(Reason::HarepdUnheard { voter }),
+            None => (may_run_harepd && said(view, node).is_none()).then_some(Reason::HarepdUnheard { voter }),
         }
     };
     settings.other_data_nodes().filter_map(doubt).collect()
 }
 
 /// See [`Verdict::contradicted`]: silence takes nothing back.
-pub(super) fn contradicted(
-    settings: &Settings,
-    heard: &[Heard],
-    previous: Option<&Verdict>,
-) -> BTreeMap<String, Vec<String>> {
-    let others = |node: &str| match said(heard, node) {
+pub(super) fn contradicted(settings: &Settings, view: &View<'_>) -> BTreeMap<String, Vec<String>> {
+    let others = |node: &str| match said(view, node) {
         Some(Said::Harepd { names_us: false, masters }) if !masters.is_empty() => Some(masters.clone()),
         Some(_) => None,
-        None => previous?.contradicted.get(node).cloned(),
+        None => view.own_previous()?.contradicted.get(node).cloned(),
     };
     settings.other_data_nodes().filter_map(|node| Some((node.to_owned(), others(node)?))).collect()
 }
 
 /// What a node said; none: nothing.
-fn said<'a>(heard: &'a [Heard], node: &str) -> Option<&'a Said> {
-    let heard = heard.iter().find(|heard| heard.peer == node)?;
+fn said<'a>(view: &View<'a>, node: &str) -> Option<&'a Said> {
+    let heard = view.heard.iter().find(|heard| heard.peer == node)?;
     (!matches!(heard.said, Said::Silent(_))).then_some(&heard.said)
 }
 

@@ -48,7 +48,7 @@ fn by_lease(known: &Known<'_>, me: &NodeFacts) -> Result<Open, Vec<Reason>> {
     closed.extend(rivals(known, me));
     let settings = known.settings;
     let (voters, need) = (settings.members.len(), settings.majority());
-    let continuous = known.is_continuous();
+    let continuous = known.view.is_continuous();
     // Only who is open already may live on acks of earlier rounds: that a closed door does not open on an old ack is
     // what `others_have_closed` relies on.
     let acks: Vec<String> = if continuous {
@@ -60,7 +60,7 @@ fn by_lease(known: &Known<'_>, me: &NodeFacts) -> Result<Open, Vec<Reason>> {
         closed.extend(open_elsewhere(known));
     }
     if known.view.witness_names_us != Some(true) {
-        closed.extend(migration::doubts(settings, known.view.heard, known.previous, continuous));
+        closed.extend(migration::doubts(settings, known.view));
     }
     match known.round.majority_until() {
         Some(until) if acks.len() >= need => {
@@ -140,7 +140,7 @@ fn live_elsewhere(known: &Known<'_>) -> Vec<Reason> {
 /// no operator promoted and opened it either. It keeps a door open and opens none.
 fn kept_by_sync(known: &Known<'_>, me: &NodeFacts) -> Option<Open> {
     let settings = known.settings;
-    if settings.isolated != Isolated::KeepIfSync || settings.members.len() != 2 || !known.is_continuous() {
+    if settings.isolated != Isolated::KeepIfSync || settings.members.len() != 2 || !known.view.is_continuous() {
         return None;
     }
     let unanswered = known.round.missing.iter().all(|missing| {

@@ -247,3 +247,16 @@ pub struct View<'a> {
     /// CLOCK_BOOTTIME.
     pub now: Micros,
 }
+
+impl<'a> View<'a> {
+    /// The last verdict, if this process made it.
+    pub(super) fn own_previous(&self) -> Option<&'a Verdict> {
+        self.previous.filter(|previous| previous.incarnation == self.round.incarnation)
+    }
+
+    /// This process held the read-write door open without a break until now.
+    pub(super) fn is_continuous(&self) -> bool {
+        let live = |previous: &Verdict| matches!(previous.rw, Rw::Lease | Rw::KeptBySync) && previous.is_live(self.now);
+        self.door == RwDoor::Open && self.own_previous().is_some_and(live)
+    }
+}

@@ -33,10 +33,6 @@ fn harepd_counts_only_when_told_and_after_a_hold_down_of_our_own() {
     assert_eq!(case.rw_codes(), ["hold_down"]);
 }
 
-fn asks(case: &Case) -> bool {
-    asks_witness(&case.settings, &case.heard, case.previous.as_ref(), case.door, NOW)
-}
-
 #[test]
 fn whom_a_harepd_beside_data_contradicts_needs_the_witness_s_table() {
     let says = |names_us, master: &str| {
@@ -49,7 +45,7 @@ fn whom_a_harepd_beside_data_contradicts_needs_the_witness_s_table() {
             if opening { (None, closed()) } else { (Some(Case::primary().decide()), RwDoor::Open) };
         for witness in [None, Some(false)] {
             case.witness_names_us = witness;
-            assert!(asks(&case));
+            assert!(case.asks_witness());
             assert_eq!(case.rw_codes(), ["harepd_contradicts"], "{witness:?}");
         }
         case.witness_names_us = Some(true);
@@ -62,17 +58,18 @@ fn whom_a_harepd_beside_data_contradicts_needs_the_witness_s_table() {
     assert_eq!((want(None), want(Some(&verdict))), (Want::Ack, Want::Nothing));
     let mut case = case.hear(silent("s"));
     (case.previous, case.door) = (Some(verdict), closed());
-    assert!(asks(&case));
+    assert!(case.asks_witness());
     assert_eq!(case.rw_codes(), ["harepd_contradicts"]);
     // Nor does a round in which this node was closed for a reason of its own.
     let me = case.me.take();
+    assert!(!case.asks_witness(), "only a primary is in doubt");
     let down = case.decide();
     assert_eq!(down.rw_reasons, [Reason::DatabaseDown]);
     (case.previous, case.me) = (Some(down), me);
     assert_eq!(case.rw_codes(), ["harepd_contradicts"]);
     for said in [says(true, "10.0.0.1"), says(false, "")] {
         let case = Case { previous: case.previous.clone(), ..Case::primary() }.hear(said);
-        assert!(!asks(&case));
+        assert!(!case.asks_witness());
         assert_eq!(case.decide().rw, Rw::Lease);
     }
     // A harepd at the witness holds no line.
@@ -85,14 +82,14 @@ fn during_a_migration_a_silent_node_may_run_a_harepd() {
     let mut case = Case::primary().hear(silent("s"));
     assert_eq!(case.decide().rw, Rw::Lease);
     case.settings.migrate_from_harepd = true;
-    assert!(asks(&case));
+    assert!(case.asks_witness());
     assert_eq!(case.rw_codes(), ["harepd_unheard"]);
     case.witness_names_us = Some(true);
     assert_eq!(case.decide().rw, Rw::Lease);
     // Whoever is open stays so: the other was heard when it opened.
     (case.previous, case.door) = (Some(Case::primary().decide()), RwDoor::Open);
     case.witness_names_us = None;
-    assert!(!asks(&case));
+    assert!(!case.asks_witness());
     assert_eq!(case.decide().rw, Rw::Lease);
     // Where there is no witness nobody could say so.
     let mut case = Case::primary().hear(silent("s"));

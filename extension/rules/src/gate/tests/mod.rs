@@ -143,22 +143,28 @@ impl Case {
         self.hear(heard)
     }
 
+    fn ask<T>(&self, rule: fn(&Settings, &View<'_>) -> T) -> T {
+        let view = View {
+            round: &round(),
+            me: self.me.as_ref(),
+            door: self.door,
+            heard: &self.heard,
+            sources: &self.sources,
+            witness_names_us: self.witness_names_us,
+            manual: &self.manual,
+            veto: self.veto,
+            previous: self.previous.as_ref(),
+            now: self.now,
+        };
+        rule(&self.settings, &view)
+    }
+
     pub fn decide(&self) -> Verdict {
-        decide(
-            &self.settings,
-            &View {
-                round: &round(),
-                me: self.me.as_ref(),
-                door: self.door,
-                heard: &self.heard,
-                sources: &self.sources,
-                witness_names_us: self.witness_names_us,
-                manual: &self.manual,
-                veto: self.veto,
-                previous: self.previous.as_ref(),
-                now: self.now,
-            },
-        )
+        self.ask(decide)
+    }
+
+    pub fn asks_witness(&self) -> bool {
+        self.ask(asks_witness)
     }
 
     /// The codes that close the read-write door.
