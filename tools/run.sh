@@ -21,7 +21,7 @@ service=$!
 told=
 trap 'told=yes; kill -TERM $service 2>/dev/null' INT TERM EXIT
 until curl -fs -o /dev/null http://127.0.0.1:8444/ready; do
-    kill -0 $service 2>/dev/null || { wait $service || true; die "the service ended; its last words are above"; }
+    kill -0 $service 2>/dev/null || { [ "$told" ] || die "the service ended; its last words are above"; exit 130; }
     sleep 0.1
 done
 

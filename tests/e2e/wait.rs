@@ -22,7 +22,6 @@ fn start(arguments: &[&str]) -> Running {
     Running::start("wait", arguments, None)
 }
 
-/// A port that was free a moment ago.
 /// A web server that answers request after request by `answer`, which is given the request line.
 fn web(listener: TcpListener, answer: impl Fn(&str) -> String + Send + 'static) {
     std::thread::spawn(move || {

@@ -69,7 +69,7 @@ fn odd_names_mean_themselves_at_two_haproxies() {
     }
     let_in_what_slips_past(&bed);
     start(&mut bed, |text| text);
-    let ports = goahead_tests::bed::net::free_ports(2 * NAMES.len());
+    let ports = goahead_tests::port::free_ports(2 * NAMES.len());
     for (haproxy, ports) in ports.chunks(NAMES.len()).enumerate() {
         let sections = sections(&bed, haproxy, &NAMES, ports);
         bed.start_haproxy_at(haproxy, &sections);
@@ -156,7 +156,7 @@ fn names_and_an_ipv6_address_of_the_gates_own_lines_mean_themselves() {
 
 /// A section that checks node1 over IPv6 as `user` follows its gate.
 fn is_steered_on_ipv6(bed: &mut Bed, user: &str) {
-    let port = goahead_tests::bed::net::free_ports(1)[0];
+    let port = goahead_tests::port::free_ports(1)[0];
     let section = section_on_ipv6(&bed.nodes[0], user, port);
     bed.start_haproxy(&section);
     let haproxy = bed.haproxies.last().expect("just started");

@@ -29,7 +29,7 @@ fn answers(bed: &Bed, node: &str, yes: &[&str], no: &[&str]) {
 fn a_standby_is_synchronous_or_of_the_quorum_as_its_primary_says() {
     let mut bed = gated(Plan { repmgrd: false, ..Plan::default() });
     // A section of HAProxy beside, with a path of each kind.
-    let ports = goahead_tests::bed::net::free_ports(3);
+    let ports = goahead_tests::port::free_ports(3);
     let (address, _) = bed.sources()[0];
     let mut text = "defaults\n    mode tcp\n    timeout connect 2s\n    timeout client 30m\n    timeout server 30m
     timeout check 1s\n    default-server inter 300ms fall 1 rise 1\n"

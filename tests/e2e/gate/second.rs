@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use goahead_tests::bed::Plan;
 use goahead_tests::bed::gate::LEASE;
-use goahead_tests::bed::net::free_ports;
 use goahead_tests::bed::timeline::{Door, Traffic};
+use goahead_tests::port::free_ports;
 use goahead_tests::{SOON, eventually};
 
 use super::{gated, settle};

@@ -11,7 +11,7 @@ use super::{gated, leads, report, session, settle};
 #[test]
 fn an_unchanged_configuration_for_patroni_steers() {
     let mut bed = gated(Plan { repmgrd: false, ..Plan::default() });
-    let ports = goahead_tests::bed::net::free_ports(2);
+    let ports = goahead_tests::port::free_ports(2);
     let node = bed.node("node1");
     // Only addresses and ports are filled in.
     let text = include_str!("patroni.cfg")
@@ -61,7 +61,7 @@ fn agent_cfg(bed: &Bed, ports: &[u16]) -> String {
 #[test]
 fn the_agent_check_steers() {
     let mut bed = gated(Plan::default());
-    let ports = goahead_tests::bed::net::free_ports(2);
+    let ports = goahead_tests::port::free_ports(2);
     let text = agent_cfg(&bed, &ports);
     bed.start_haproxy(&text);
     let haproxy = bed.haproxies.last().expect("just started");

@@ -105,7 +105,7 @@ impl Bed {
         let net = |name: &str| lan.as_ref().map_or(Net::Loopback, |lan| lan.net(name));
 
         let directory = crate::directory(User::postgres());
-        let ports = net::free_ports(8);
+        let ports = crate::port::free_ports(8);
         let of_nodes = Ports { postgres: ports[0], health: ports[1], peer: ports[2], agent: ports[3] };
         let (hosts, proxies) = machines.split_at(usize::from(plan.data_nodes) + 1);
         let nodes: Vec<Node> = (1..)

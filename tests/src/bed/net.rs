@@ -1,7 +1,7 @@
 //! Where a bed's addresses are: on loopback, or one network namespace for each machine, which can be parted.
 
 use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -156,13 +156,4 @@ impl Loopbacks {
     pub fn address(&self, last: u8) -> Ipv4Addr {
         Ipv4Addr::new(127, self.octets[0], self.octets[1], last)
     }
-}
-
-/// `count` different TCP ports that are free on every address now, below those that the system gives to connections: a
-/// check could have one of these just when somebody is to listen there.
-pub fn free_ports(count: usize) -> Vec<u16> {
-    let any = || SocketAddr::from(([0, 0, 0, 0], rand::random_range(15_000..32_000)));
-    let listener = || eventually("a free port", SOON, || TcpListener::bind(any()).ok());
-    let listeners: Vec<TcpListener> = (0..count).map(|_| listener()).collect();
-    listeners.iter().map(|listener| listener.local_addr().expect("its address").port()).collect()
 }

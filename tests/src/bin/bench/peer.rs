@@ -1,10 +1,10 @@
 //! A server of somebody else's, measured beside ours: its own process, private directory and ports; ended with its owner.
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
+use goahead_tests::port::free_ports;
 use goahead_tests::postgres::tail;
 use goahead_tests::process::{self, Output, User};
 use goahead_tests::{SOON, directory};
@@ -39,7 +39,8 @@ impl Peer {
         let mut said = String::new();
         for _ in 0..TRIES {
             let directory = directory(User::ME);
-            let ports = free_ports();
+            let ports = free_ports(2);
+            let ports = [ports[0], ports[1]];
             let mut command = User::ME.command(program);
             command.args(arguments(directory.path(), ports));
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -74,12 +75,6 @@ impl Peer {
 
 /// What somebody does who lacks a server.
 pub const HINT: &str = "tools/bench.sh installs it";
-
-/// Ports of this machine that nobody listens on now.
-fn free_ports() -> [u16; 2] {
-    let sockets = [(); 2].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"));
-    sockets.map(|socket| socket.local_addr().expect("bound").port())
-}
 
 impl Drop for Peer {
     fn drop(&mut self) {
